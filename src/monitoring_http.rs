@@ -36,9 +36,9 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// The open connections, in order of arrival.
 #[derive(Clone, Default)]
-struct Open(Arc<Mutex<VecDeque<Seat>>>);
+struct Open(Arc<Mutex<VecDeque<Slot>>>);
 
-struct Seat {
+struct Slot {
     address: IpAddr,
     /// Shared with the connection, which sets it when its request has arrived.
     asked: Arc<AtomicBool>,
@@ -122,7 +122,7 @@ fn log_full(listener: &TcpListener, full: &mut Quiet, peer: SocketAddr) {
     );
 }
 
-impl Seat {
+impl Slot {
     /// A new connection is not late: it may be a probe whose request is on its way.
     fn is_late(&self) -> bool {
         !self.asked.load(Ordering::Relaxed) && self.since.elapsed() >= LATE
@@ -142,42 +142,42 @@ pub(crate) fn network(address: IpAddr) -> IpAddr {
 
 impl Open {
     fn len(&self) -> usize {
-        self.seats().len()
+        self.slots().len()
     }
 
     /// Closes a connection if there are more than `most`, and returns whether it closed one. It closes a
     /// connection of the address that has the most connections, including the new one. If several addresses
     /// have the most, it closes the oldest of their connections.
     fn make_room(&self, most: usize, newcomer: Option<IpAddr>) -> bool {
-        let mut seats = self.seats();
-        if seats.len() <= most {
+        let mut slots = self.slots();
+        if slots.len() <= most {
             return false;
         }
         let mut counts = HashMap::new();
-        for address in seats.iter().map(|seat| seat.address).chain(newcomer) {
+        for address in slots.iter().map(|slot| slot.address).chain(newcomer) {
             *counts.entry(address).or_insert(0_usize) += 1;
         }
-        let count = |seat: &Seat| counts.get(&seat.address).copied().unwrap_or_default();
-        let Some(largest) = seats.iter().map(count).max() else { return false };
-        let late = seats.iter().position(|seat| count(seat) == largest && seat.is_late());
-        let chosen = late.or_else(|| seats.iter().position(|seat| count(seat) == largest));
-        chosen.is_some_and(|chosen| seats.remove(chosen).is_some())
+        let count = |slot: &Slot| counts.get(&slot.address).copied().unwrap_or_default();
+        let Some(largest) = slots.iter().map(count).max() else { return false };
+        let late = slots.iter().position(|slot| count(slot) == largest && slot.is_late());
+        let chosen = late.or_else(|| slots.iter().position(|slot| count(slot) == largest));
+        chosen.is_some_and(|chosen| slots.remove(chosen).is_some())
     }
 
     /// Adds one connection of this address, and returns its flag and the receiver that ends it.
     fn take(&self, address: IpAddr) -> (Arc<AtomicBool>, oneshot::Receiver<Infallible>) {
         let asked = Arc::new(AtomicBool::new(false));
         let (keep, end) = oneshot::channel();
-        let seat = Seat { address, asked: Arc::clone(&asked), since: Instant::now(), _keep: keep };
-        self.seats().push_back(seat);
+        let slot = Slot { address, asked: Arc::clone(&asked), since: Instant::now(), _keep: keep };
+        self.slots().push_back(slot);
         (asked, end)
     }
 
     fn remove(&self, asked: &Arc<AtomicBool>) {
-        self.seats().retain(|seat| !Arc::ptr_eq(&seat.asked, asked));
+        self.slots().retain(|slot| !Arc::ptr_eq(&slot.asked, asked));
     }
 
-    fn seats(&self) -> MutexGuard<'_, VecDeque<Seat>> {
+    fn slots(&self) -> MutexGuard<'_, VecDeque<Slot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -193,9 +193,9 @@ mod tests {
         [10, 0, 0, last].into()
     }
 
-    fn are_open(seats: &mut [Taken]) -> Vec<bool> {
-        let is_open = |seat: &mut Taken| seat.1.try_recv() == Err(oneshot::error::TryRecvError::Empty);
-        seats.iter_mut().map(is_open).collect()
+    fn are_open(slots: &mut [Taken]) -> Vec<bool> {
+        let is_open = |slot: &mut Taken| slot.1.try_recv() == Err(oneshot::error::TryRecvError::Empty);
+        slots.iter_mut().map(is_open).collect()
     }
 
     #[test]
@@ -209,34 +209,34 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_has_a_moment_to_send_its_request() {
         let open = Open::default();
-        let mut seats: Vec<_> = (0..4).map(|_| open.take(from(1))).collect();
-        for (asked, _) in &seats[..3] {
+        let mut slots: Vec<_> = (0..4).map(|_| open.take(from(1))).collect();
+        for (asked, _) in &slots[..3] {
             asked.store(true, Ordering::Relaxed);
         }
         // The last connection is new, and all others have sent their requests.
         assert!(open.make_room(3, Some(from(1))));
-        assert_eq!(are_open(&mut seats), [false, true, true, true]);
+        assert_eq!(are_open(&mut slots), [false, true, true, true]);
         tokio::time::advance(LATE).await;
-        seats.push(open.take(from(1)));
+        slots.push(open.take(from(1)));
         assert!(open.make_room(3, Some(from(1))));
-        assert_eq!(are_open(&mut seats), [false, true, true, false, true]);
+        assert_eq!(are_open(&mut slots), [false, true, true, false, true]);
         assert!(!open.make_room(3, Some(from(1))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_address_with_the_most_connections_loses_one() {
         let open = Open::default();
-        let mut seats: Vec<_> = [1, 2, 2].into_iter().map(|last| open.take(from(last))).collect();
+        let mut slots: Vec<_> = [1, 2, 2].into_iter().map(|last| open.take(from(last))).collect();
         // The only connection of its address stays although it is old and late.
         tokio::time::advance(LATE).await;
         assert!(open.make_room(2, Some(from(3))));
-        assert_eq!(are_open(&mut seats), [true, false, true]);
-        seats.push(open.take(from(2)));
+        assert_eq!(are_open(&mut slots), [true, false, true]);
+        slots.push(open.take(from(2)));
         assert!(open.make_room(2, Some(from(2))));
-        assert_eq!(are_open(&mut seats), [true, false, false, true]);
-        seats.push(open.take(from(3)));
+        assert_eq!(are_open(&mut slots), [true, false, false, true]);
+        slots.push(open.take(from(3)));
         // All addresses have one connection, so the oldest late one is closed.
         assert!(open.make_room(2, Some(from(4))));
-        assert_eq!(are_open(&mut seats), [false, false, false, true, true]);
+        assert_eq!(are_open(&mut slots), [false, false, false, true, true]);
     }
 }

@@ -9,8 +9,8 @@ use crate::measure::{Measured, Theirs};
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// The most memory of a sync in MiB: with expanded grants, and before the expansion.
-const MOST_MEMORY: f64 = 600.0;
-const MOST_MEMORY_UNEXPANDED: f64 = 150.0;
+const MAX_MEMORY: f64 = 600.0;
+const MAX_MEMORY_UNEXPANDED: f64 = 150.0;
 
 /// The name of the phase that expands grants.
 const EXPANSION: &str = "grant-expansion";
@@ -43,9 +43,9 @@ pub(crate) fn as_table(measured: &[Measured]) -> String {
         );
         let memory = number(report, "peak_memory_bytes") / MEBIBYTE;
         let _ =
-            writeln!(text, "peak RSS, MiB            {memory:>9.1}{}", verdict(Some(memory <= MOST_MEMORY)));
+            writeln!(text, "peak RSS, MiB            {memory:>9.1}{}", verdict(Some(memory <= MAX_MEMORY)));
         let memory = before_expansion(one);
-        let is_small = memory <= MOST_MEMORY_UNEXPANDED;
+        let is_small = memory <= MAX_MEMORY_UNEXPANDED;
         let _ = writeln!(text, "before expansion, MiB    {memory:>9.1}{}", verdict(Some(is_small)));
         let _ = writeln!(text, "file, MiB                {:>9.2}", number(report, "bytes") / MEBIBYTE);
         let _ = writeln!(text, "grants                   {:>9}", report["grants"]);

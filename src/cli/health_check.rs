@@ -46,12 +46,12 @@ pub(super) fn command() -> Command {
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, _) = config::load_health_check(matches, &Sources::of_process()).map_err(Failure::usage)?;
     let endpoint = matches.get_one::<String>("endpoint").map_or("health", String::as_str);
-    let patience = Duration::from_secs(matches.get_one::<u64>("timeout").copied().unwrap_or(5));
+    let max_wait = Duration::from_secs(matches.get_one::<u64>("timeout").copied().unwrap_or(5));
     block_on(async {
-        timeout(patience, ask(&settings, endpoint))
+        timeout(max_wait, ask(&settings, endpoint))
             .await
             .unwrap_or_else(|_| {
-                Err(anyhow!("health check failed: no answer within {} s", patience.as_secs()))
+                Err(anyhow!("health check failed: no answer within {} s", max_wait.as_secs()))
             })
             .map_err(Failure::Run)
     })

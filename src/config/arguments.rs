@@ -3,7 +3,7 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ValueHint};
 
-use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting, Standing};
+use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting, SettingStatus};
 use crate::config::table::ALL;
 
 /// One flag per setting, for the root command.
@@ -96,7 +96,7 @@ pub(super) fn argument(setting: &Setting) -> Arg {
     };
     match setting.kind {
         // Every form of the Go connector is accepted, because the error is the same.
-        _ if matches!(setting.standing, Standing::Refused(_)) => {
+        _ if matches!(setting.status, SettingStatus::Refused(_)) => {
             argument.num_args(0..=1).default_missing_value("true")
         }
         // The flag of the Go connector takes a separate value: `--event-feed true`.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::one_shot_table::VERBS;
-use crate::config::setting::{Fallback, Group, Kind, Relation, Setting, Standing};
+use crate::config::setting::{Fallback, Group, Kind, Relation, Setting, SettingStatus};
 use crate::config::table::{self, ALL};
 use crate::config::values::{Entry, Values, missing};
 
@@ -66,8 +66,8 @@ impl Values {
     /// # Errors
     /// Every invalid setting, and refused settings.
     pub(super) fn check_change(&self) -> Result<(), Error> {
-        let refused = ALL.iter().find_map(|setting| match setting.standing {
-            Standing::Refused(why) => Some(Error::Refused {
+        let refused = ALL.iter().find_map(|setting| match setting.status {
+            SettingStatus::Refused(why) => Some(Error::Refused {
                 name: setting.name,
                 origin: self.get(setting.name)?.origin.clone(),
                 why,
@@ -138,13 +138,13 @@ impl Values {
         ALL.iter().filter_map(|setting| {
             let entry = self.asked(setting.name).filter(|entry| entry.origin != Origin::Default)?;
             let origin = entry.origin.clone();
-            match setting.standing {
-                Standing::Deprecated(instead) => {
+            match setting.status {
+                SettingStatus::Deprecated(instead) => {
                     Some(Warning::Deprecated { name: setting.name, origin, instead })
                 }
                 // Config files and deployments often contain idle settings. A warning at every start would
                 // teach operators to ignore warnings.
-                Standing::Idle(why) if matches!(origin, Origin::Flag(_)) => {
+                SettingStatus::Idle(why) if matches!(origin, Origin::Flag(_)) => {
                     Some(Warning::Idle { name: setting.name, origin, why })
                 }
                 _ => None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting, Standing};
+use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Setting, SettingStatus};
 
 /// An optional text, the basis of most declarations.
 pub(super) const fn text(name: &'static str, group: Group, help: &'static str) -> Setting {
@@ -20,7 +20,7 @@ pub(super) const fn text(name: &'static str, group: Group, help: &'static str) -
         group,
         relation: None,
         overruled_by: None,
-        standing: Standing::Used,
+        status: SettingStatus::Used,
     }
 }
 
@@ -76,10 +76,10 @@ pub(super) const fn seconds(
 
 /// A setting of the Go connector that is accepted without effect.
 pub(super) const fn idle(setting: Setting, why: &'static str) -> Setting {
-    Setting { hidden: true, standing: Standing::Idle(why), ..setting }
+    Setting { hidden: true, status: SettingStatus::Idle(why), ..setting }
 }
 
 /// A flag of the Go connector that is refused.
 pub(super) const fn refused(name: &'static str, why: &'static str) -> Setting {
-    Setting { hidden: true, standing: Standing::Refused(why), ..text(name, Group::Change, why) }
+    Setting { hidden: true, status: SettingStatus::Refused(why), ..text(name, Group::Change, why) }
 }

@@ -13,7 +13,7 @@ use crate::config::table;
 use crate::operator_file;
 
 /// The default file, which may be missing.
-const USUAL_FILE: &str = ".baton.yaml";
+const DEFAULT_FILE: &str = ".baton.yaml";
 
 /// The message if the parser's own message would quote the file or contains no information.
 const NOT_SETTINGS: &str =
@@ -42,7 +42,7 @@ fn locate(sources: &Sources) -> Result<Found, Error> {
     let path = match sources.environment.get(names::CONFIG_PATH) {
         Some(path) if !path.is_empty() => PathBuf::from(path),
         _ => {
-            let path = sources.working_directory.join(USUAL_FILE);
+            let path = sources.working_directory.join(DEFAULT_FILE);
             return Ok(Found { path, format: FileFormat::Yaml, named: false });
         }
     };

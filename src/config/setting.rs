@@ -37,13 +37,13 @@ pub(crate) struct Setting {
     /// The switch that makes this setting ineffective while it is on.
     pub overruled_by: Option<&'static str>,
     /// Whether the setting still has an effect.
-    pub standing: Standing,
+    pub status: SettingStatus,
 }
 
 /// Whether a setting still has an effect. Ineffective settings are kept for command lines of the Go
 /// connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum SettingStatus {
     /// It has an effect.
     Used,
     /// It has an effect, but is replaced by this other setting.
@@ -105,7 +105,7 @@ pub(crate) enum Kind {
 }
 
 /// The most workers of a sync.
-pub(super) const MOST_WORKERS: i64 = 256;
+pub(super) const MAX_WORKERS: i64 = 256;
 
 /// The value if no source sets the setting.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +188,7 @@ impl Kind {
         match self {
             Self::Text => "text (in a config file, in quotes)".into(),
             Self::Texts => "texts, separated by commas or, in a config file, as a list".into(),
-            Self::Workers => format!("-1, or a whole number from 0 to {MOST_WORKERS}"),
+            Self::Workers => format!("-1, or a whole number from 0 to {MAX_WORKERS}"),
             Self::Switch => "true, True, TRUE, t, T, 1 or false, False, FALSE, f, F, 0".into(),
             Self::Whole { min, max } => format!("a whole number from {min} to {max}"),
             Self::Choice(words) => words.join(", "),

@@ -19,7 +19,9 @@ const LONGEST_PART: usize = 40;
 pub(super) fn is_identifier(text: &str) -> bool {
     let is_part = |part: &str| part.len() <= LONGEST_PART && part.chars().all(char::is_alphanumeric);
     let user = text.split_once('@').map_or("", |(user, _)| user);
-    !text.contains("://") && !user.contains(':') && text.split(['@', '/', ':', '.', '_', '-', '\\']).all(is_part)
+    !text.contains("://")
+        && !user.contains(':')
+        && text.split(['@', '/', ':', '.', '_', '-', '\\']).all(is_part)
 }
 
 /// Whether a text is an identifier without an at sign, which a database URL without its scheme has.

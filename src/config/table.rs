@@ -6,7 +6,7 @@ use crate::config::declaration::{idle, path, seconds, switch, text, texts, whole
 use crate::config::hosted::HOSTED;
 use crate::config::one_shot_table::ONE_SHOT;
 use crate::config::operation_table::OPERATION;
-use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting, Standing};
+use crate::config::setting::{DefaultValue, Fallback, Group, Kind, Relation, Setting, SettingStatus};
 use crate::config::sources::Sources;
 use crate::connector::Options;
 use crate::connector::resource_kind::ResourceKind;
@@ -194,7 +194,7 @@ const SETTINGS: &[Setting] = &[
         )
     },
     Setting {
-        standing: Standing::Deprecated("workers"),
+        status: SettingStatus::Deprecated("workers"),
         ..switch("parallel-sync", Group::Sync, false, "The same as workers -1, which is the default")
     },
     Setting {

@@ -21,7 +21,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::setting::{Fallback, Group, Kind, Relation, Standing};
+use crate::config::setting::{Fallback, Group, Kind, Relation, SettingStatus};
 use crate::config::settings::Shown;
 use crate::connector::Options;
 use crate::postgres::pool::Timeouts;
@@ -282,7 +282,7 @@ fn names_are_unique_and_every_listed_keyword_is_accepted() {
     let shorts: Vec<_> = ALL.iter().filter_map(|setting| setting.short).collect();
     assert_eq!(shorts.iter().collect::<BTreeSet<_>>().len(), shorts.len());
     for setting in ALL {
-        let is_refused = matches!(setting.standing, Standing::Refused(_));
+        let is_refused = matches!(setting.status, SettingStatus::Refused(_));
         assert!(
             is_refused || !names::is_go_connector_key(setting.name),
             "{} has an effect here",

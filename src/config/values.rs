@@ -8,9 +8,10 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::config::error::{Error, Origin, Warning};
 use crate::config::merge::{Given, Merged};
-use crate::config::setting::{Fallback, Group, Kind, MOST_WORKERS, Setting};
+use crate::config::setting::{Fallback, Group, Kind, MAX_WORKERS, Setting};
 use crate::config::shown::{
-    is_address, is_client_id, is_host, is_id, is_plain_url, is_short_word, is_type_or_resource, shown_if, shown_path,
+    is_address, is_client_id, is_host, is_id, is_plain_url, is_short_word, is_type_or_resource, shown_if,
+    shown_path,
 };
 use crate::config::sources::Sources;
 use crate::config::table;
@@ -231,7 +232,7 @@ impl Entry {
         let number = self.number()?;
         i64::try_from(number)
             .ok()
-            .filter(|number| (-1..=MOST_WORKERS).contains(number))
+            .filter(|number| (-1..=MAX_WORKERS).contains(number))
             .ok_or_else(|| self.invalid(format!("{number} is out of range")))
     }
 
@@ -327,7 +328,8 @@ impl Entry {
             Kind::Time => {
                 text.starts_with(|first: char| first.is_ascii_digit())
                     && all(35, |letter| {
-                        letter.is_ascii_digit() || matches!(letter, 'T' | 't' | 'Z' | 'z' | '-' | ':' | '.' | '+' | ' ')
+                        letter.is_ascii_digit()
+                            || matches!(letter, 'T' | 't' | 'Z' | 'z' | '-' | ':' | '.' | '+' | ' ')
                     })
             }
             _ => is_short_word(text),

@@ -47,7 +47,7 @@ const READ_BACK: [Duration; 7] = [
 /// Timeout of these attempts, including the database's response times.
 const LONGEST_READ_BACK: Duration = Duration::from_secs(6);
 /// Limit of the pages that a look-up reads. A Retool that ignores the filter lists all users.
-const MOST_PAGES: usize = 20;
+const MAX_PAGES: usize = 20;
 /// Appended to an error after which the account may exist.
 const UNCERTAIN: &str = "; the account may have been created anyway, and retrying is safe";
 /// Appended to a refusal because the address is taken.
@@ -284,7 +284,7 @@ async fn find(api: &Api, new: &NewUser, rate_limit: &mut RateLimit) -> Result<Op
     let spellings = [Some(new.email.as_str()), Some(lower.as_str()).filter(|lower| *lower != new.email)];
     for spelling in spellings.into_iter().flatten() {
         let mut next = None;
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_PAGES {
             let answer = api.user_with_email(spelling, next.as_deref()).await.inspect_err(|error| {
                 *rate_limit = error.rate_limit;
             })?;

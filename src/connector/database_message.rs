@@ -4,16 +4,16 @@
 
 use crate::postgres::error::PostgresError;
 use crate::retool::error::DatabaseError;
-use crate::retool::impostor::listed;
+use crate::retool::shadowing_object::listed;
 
 /// The error in one line, with the fix if there is one.
 pub(crate) fn database_message(error: &DatabaseError) -> String {
     match error {
         DatabaseError::Postgres(error) => postgres_message(error),
         DatabaseError::MissingPrivileges(missing) => missing.to_string(),
-        DatabaseError::Impostors { impostors } => format!(
+        DatabaseError::ShadowingObjects { shadowing_objects } => format!(
             "nothing was changed, because triggers of Retool's tables could run code of other roles with the rights of this role: objects in the search_path share names with objects of Postgres or Retool: {}; drop or rename them, or, if the database needs them, give them to the owner of Retool's tables or make their owners members of that role; and revoke CREATE on the schema from the roles that own them",
-            listed(impostors)
+            listed(shadowing_objects)
         ),
         DatabaseError::OtherVersion { absent } => format!(
             "baton-retool does not support this version of Retool, which is older or newer than the supported ones: {}; install a newer version of baton-retool, or report the version of Retool to its maintainers",

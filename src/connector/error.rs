@@ -17,7 +17,7 @@ use crate::connector::rate_limit;
 use crate::connector::refusal_message::refusal_message;
 use crate::connector::resource_kind::ResourceKind;
 use crate::connector::rest_message::rest_message;
-use crate::postgres::error::Nature;
+use crate::postgres::error::RetryClass;
 use crate::private_text;
 use crate::retool::api::error::ApiError;
 use crate::retool::change::Refusal;
@@ -246,7 +246,7 @@ impl Error {
     /// wrong configuration.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
-            Self::Database(error) => error.nature() == Nature::Refusal,
+            Self::Database(error) => error.retry_class() == RetryClass::Refusal,
             Self::Rest { error, .. } => error.is_refusal(),
             Self::DifferentRetools
             | Self::Unverified { .. }

@@ -101,7 +101,7 @@ impl PageBounds<'_> {
     /// follow.
     pub(crate) fn page(&self, bytes: usize) -> Page {
         let rows = match self.size {
-            PageSize::Any => (self.bytes / bytes.max(1)).clamp(1, MOST_ROWS),
+            PageSize::Any => (self.bytes / bytes.max(1)).clamp(1, MAX_ROWS),
             PageSize::Exactly(size) => usize::from(size),
         };
         let limit = i64::try_from(rows).unwrap_or(i64::MAX).saturating_add(2);
@@ -110,7 +110,7 @@ impl PageBounds<'_> {
 }
 
 /// Limit of rows per database query.
-const MOST_ROWS: usize = 16_000;
+const MAX_ROWS: usize = 16_000;
 /// Largest resource that is repeated in an answer, in bytes. Resources of this connector have a few hundred
 /// bytes.
 pub(crate) const LARGEST_RESOURCE: usize = 64 * 1024;

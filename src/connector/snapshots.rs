@@ -5,7 +5,7 @@
 //! same, and a page token from one source is valid for the other.
 //!
 //! Callers choose the names of syncs, so nothing here grows with their number: there are at most
-//! [`MOST_HELD`] snapshots, within a common memory limit, one is read at a time, and [`Allowance`] limits how
+//! [`MAX_HELD`] snapshots, within a common memory limit, one is read at a time, and [`Allowance`] limits how
 //! often.
 
 mod allowance;
@@ -26,7 +26,7 @@ use crate::connector::error::Error;
 use crate::connector::snapshots::allowance::Allowance;
 use crate::connector::snapshots::held::{Held, Needed};
 use crate::connector::snapshots::sync_id::SyncId;
-use crate::postgres::error::{Nature, PostgresError};
+use crate::postgres::error::{PostgresError, RetryClass};
 use crate::retool::error::DatabaseError;
 use crate::retool::snapshot::{ReadError, Snapshot};
 use crate::telemetry::metrics::{self, SnapshotRead, SnapshotState};
@@ -77,7 +77,7 @@ enum Found {
 }
 
 /// Limit of snapshots.
-const MOST_HELD: usize = 8;
+const MAX_HELD: usize = 8;
 /// How long an unused snapshot is kept.
 const IDLE: Duration = Duration::from_secs(5 * 60);
 /// Timeout of a read. After it, statements serve the call within the call's own deadline.
@@ -159,7 +159,7 @@ impl Registry {
             return Err(Some(reading));
         }
         let is_paused = state.paused_until.is_some_and(|until| now < until);
-        let has_place = state.held.has_place(MOST_HELD, now);
+        let has_place = state.held.has_place(MAX_HELD, now);
         if is_paused || !has_place || !state.allowance.take(now) {
             return Err(None);
         }
@@ -239,7 +239,7 @@ impl Registry {
             "read a snapshot of access for a sync"
         );
         let mut state = self.state();
-        state.held.insert(sync, Arc::clone(snapshot), began, MOST_HELD);
+        state.held.insert(sync, Arc::clone(snapshot), began, MAX_HELD);
         if !std::mem::replace(&mut state.is_watched, true) {
             let registry = Arc::downgrade(self);
             tokio::spawn(async move {
@@ -275,7 +275,7 @@ impl Registry {
 fn is_away(error: &DatabaseError) -> bool {
     let is_slow =
         |error: &PostgresError| matches!(error, PostgresError::Timeout { .. } | PostgresError::Locked { .. });
-    error.nature() == Nature::Outage && !error.postgres().is_some_and(is_slow)
+    error.retry_class() == RetryClass::Outage && !error.postgres().is_some_and(is_slow)
 }
 
 /// A read in progress. If dropped before its end, no caller waits for it any more.

@@ -10,7 +10,7 @@ use prost_types::Any;
 use crate::connector::database_message::database_message;
 use crate::connector::error::Error;
 use crate::connector::{Connector, rate_limit};
-use crate::postgres::error::Nature;
+use crate::postgres::error::RetryClass;
 use crate::repeats::{Repeats, Verdict};
 use crate::retool::api::error::Problem;
 use crate::retool::diagnosis::crossing_memberships;
@@ -89,7 +89,7 @@ impl Connector {
         let check = || self.context.database.check_whole();
         let checked = check
             .retry(VALIDATE_WAITS.into_iter())
-            .when(|error| error.nature() == Nature::Outage)
+            .when(|error| error.retry_class() == RetryClass::Outage)
             .notify(|error, wait| {
                 if let Verdict::Log { left_out } = LINES.judge("database", None) {
                     let error = database_message(error);

@@ -30,7 +30,7 @@ impl<'a> ConsistentRead<'a> {
     pub(crate) async fn begin(pool: &'a Pool) -> Result<Self, PostgresError> {
         let mut lease = pool.get().await?;
         match start(&lease).await {
-            Err(error) if error.is_lost_session() && lease.is_from_stock() => {
+            Err(error) if error.is_lost_session() && lease.is_reused() => {
                 drop(lease);
                 lease = pool.get_fresh().await?;
                 start(&lease).await?;
@@ -55,7 +55,7 @@ impl<'a> ConsistentRead<'a> {
     ) -> Result<ControlFlow<()>, PostgresError> {
         let session = self.lease.session()?;
         let running = session.running();
-        let waited = session.patience();
+        let waited = session.max_wait();
         let watched = watch::statement(name);
         let rows = async {
             let parameters = parameters.iter().map(|(value, ty)| (*value, ty.clone()));

@@ -138,7 +138,7 @@ pub(crate) enum PostgresError {
 
 /// How an error affects a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Nature {
+pub(crate) enum RetryClass {
     /// The database was unavailable or busy; a later retry can succeed.
     Outage,
     /// The role or the server is not set up for the call. A retry fails until an operator changes that.
@@ -151,7 +151,7 @@ pub(crate) enum Nature {
 
 impl PostgresError {
     /// How the error affects a retry.
-    pub(crate) fn nature(&self) -> Nature {
+    pub(crate) fn retry_class(&self) -> RetryClass {
         match self {
             Self::Connect { .. }
             | Self::StillConnecting { .. }
@@ -160,14 +160,14 @@ impl PostgresError {
             | Self::Uncertain { .. }
             | Self::Timeout { .. }
             | Self::Locked { .. }
-            | Self::Silent { .. } => Nature::Outage,
+            | Self::Silent { .. } => RetryClass::Outage,
             Self::LoginRefused { .. }
             | Self::ConnectForbidden { .. }
             | Self::Forbidden { .. }
             | Self::ReadOnly { .. }
-            | Self::NoTransactions { .. } => Nature::SetUp,
-            Self::Refused { .. } | Self::Gone { .. } | Self::BadValue { .. } => Nature::Refusal,
-            Self::UnknownSchema { .. } | Self::Statement { .. } => Nature::Fault,
+            | Self::NoTransactions { .. } => RetryClass::SetUp,
+            Self::Refused { .. } | Self::Gone { .. } | Self::BadValue { .. } => RetryClass::Refusal,
+            Self::UnknownSchema { .. } | Self::Statement { .. } => RetryClass::Fault,
         }
     }
 

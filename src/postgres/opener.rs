@@ -86,7 +86,7 @@ impl Opener {
     /// [`PostgresError::NoTransactions`] behind a pooler that allows no transactions.
     pub(crate) async fn open(&self) -> Result<Session, PostgresError> {
         let current;
-        let opener = match self.with_files_of_now().await? {
+        let opener = match self.with_current_files().await? {
             Some(fresh) => {
                 current = fresh;
                 &current
@@ -100,7 +100,7 @@ impl Opener {
     ///
     /// # Errors
     /// [`PostgresError::Connect`] if a file is unusable.
-    async fn with_files_of_now(&self) -> Result<Option<Self>, PostgresError> {
+    async fn with_current_files(&self) -> Result<Option<Self>, PostgresError> {
         if !self.settings.ssl.reads_files() {
             return Ok(None);
         }

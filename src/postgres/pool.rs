@@ -123,7 +123,7 @@ impl Pool {
     ///
     /// # Errors
     /// [`PostgresError::PoolExhausted`] if other changes hold all permits.
-    pub(crate) async fn place_for_change(&self) -> Result<SemaphorePermit<'_>, PostgresError> {
+    pub(crate) async fn change_permit(&self) -> Result<SemaphorePermit<'_>, PostgresError> {
         match tokio::time::timeout(self.wait, self.changes.acquire()).await {
             Ok(Ok(place)) => Ok(place),
             // The semaphore is never closed, so only a timeout is possible.
@@ -205,7 +205,7 @@ impl Lease<'_> {
     }
 
     /// Whether the session was idle in the pool, where it may have died unnoticed.
-    pub(crate) fn is_from_stock(&self) -> bool {
+    pub(crate) fn is_reused(&self) -> bool {
         !self.fresh
     }
 }

@@ -120,7 +120,7 @@ impl Session {
 
     /// How long to wait for the result of a statement: longer than a server needs to cancel it on timeout and
     /// report that. A server that is silent for longer is frozen or unreachable.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn max_wait(&self) -> Duration {
         self.statement_timeout.saturating_add(GRACE)
     }
 

@@ -35,7 +35,7 @@ pub(crate) async fn read<T>(
 ) -> Result<Vec<T>, PostgresError> {
     let lease = pool.get().await?;
     match guarded(&lease, name, run(lease.session()?, statement, parameters, from_row)).await {
-        Err(error) if error.is_lost_session() && lease.is_from_stock() => {
+        Err(error) if error.is_lost_session() && lease.is_reused() => {
             tracing::info!(%error, "a pooled database connection was closed; retrying once on a new one");
             drop(lease);
             let lease = pool.get_fresh().await?;
@@ -62,7 +62,7 @@ pub(crate) async fn guarded<T>(
 ) -> Result<T, PostgresError> {
     let session = lease.session()?;
     let running = session.running();
-    let waited = session.patience();
+    let waited = session.max_wait();
     let watched = watch::statement(name);
     let Ok(result) = tokio::time::timeout(waited, statement.instrument(watched.span())).await else {
         watched.ended(false);

@@ -70,13 +70,13 @@ impl<'a> Transaction<'a> {
     /// [`PostgresError::ReadOnly`] on a server that accepts no writes, and any cause that prevents the
     /// statement.
     pub(crate) async fn begin(pool: &'a Pool, access: AccessMode) -> Result<Self, PostgresError> {
-        let place = pool.place_for_change().await?;
+        let place = pool.change_permit().await?;
         let mut lease = pool.get().await?;
         match start(&lease, access).await {
             // After a failover, a pooled connection can lead to a server that is now a standby.
             Err(error)
                 if (error.is_lost_session() || matches!(error, PostgresError::ReadOnly { .. }))
-                    && lease.is_from_stock() =>
+                    && lease.is_reused() =>
             {
                 drop(lease);
                 lease = pool.get_fresh().await?;
@@ -91,16 +91,19 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// The same as for [`Transaction::begin`].
-    pub(crate) async fn begin_afresh(pool: &'a Pool, access: AccessMode) -> Result<Self, PostgresError> {
-        let place = pool.place_for_change().await?;
+    pub(crate) async fn begin_on_new_session(
+        pool: &'a Pool,
+        access: AccessMode,
+    ) -> Result<Self, PostgresError> {
+        let place = pool.change_permit().await?;
         let lease = pool.get_fresh().await?;
         start(&lease, access).await?;
         Ok(Self { lease, open: true, _place: place })
     }
 
     /// Whether its session was idle in the pool, so that it can lead to a server that is now a standby.
-    pub(crate) fn is_from_stock(&self) -> bool {
-        self.lease.is_from_stock()
+    pub(crate) fn is_reused(&self) -> bool {
+        self.lease.is_reused()
     }
 
     /// Waits until no other transaction holds the advisory lock with this number, and holds it until the end.

@@ -109,7 +109,7 @@ impl Database {
     pub(crate) async fn probe(&self) -> Result<Arc<Privileges>, DatabaseError> {
         let lease = self.pool.get().await?;
         let probed = match self.probe_on(&lease).await {
-            Err(error) if error.is_lost_session() && lease.is_from_stock() => {
+            Err(error) if error.is_lost_session() && lease.is_reused() => {
                 drop(lease);
                 self.probe_on(&self.pool.get_fresh().await?).await
             }

@@ -1,8 +1,8 @@
 //! Errors of calls to Retool's database.
 
-use crate::postgres::error::{Nature, PostgresError};
-use crate::retool::impostor::{Impostor, listed};
+use crate::postgres::error::{PostgresError, RetryClass};
 use crate::retool::privileges::missing::MissingPrivileges;
+use crate::retool::shadowing_object::{ShadowingObject, listed};
 
 /// Why a call to Retool's database failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -17,10 +17,10 @@ pub(crate) enum DatabaseError {
         absent: Vec<String>,
     },
     /// Retool's triggers would run code of other roles with the rights of our role.
-    #[error("triggers of Retool's tables could run code of other roles: {}", listed(impostors))]
-    Impostors {
+    #[error("triggers of Retool's tables could run code of other roles: {}", listed(shadowing_objects))]
+    ShadowingObjects {
         /// The objects of these roles, at most ten.
-        impostors: Vec<Impostor>,
+        shadowing_objects: Vec<ShadowingObject>,
     },
     /// The role lacks privileges; the error has the GRANTs that add them.
     #[error(transparent)]
@@ -40,11 +40,11 @@ impl From<PostgresError> for DatabaseError {
 
 impl DatabaseError {
     /// How the error affects a retry.
-    pub(crate) fn nature(&self) -> Nature {
+    pub(crate) fn retry_class(&self) -> RetryClass {
         match self {
-            Self::Postgres(error) => error.nature(),
-            Self::MissingPrivileges(_) | Self::Impostors { .. } => Nature::SetUp,
-            Self::OtherVersion { .. } => Nature::Fault,
+            Self::Postgres(error) => error.retry_class(),
+            Self::MissingPrivileges(_) | Self::ShadowingObjects { .. } => RetryClass::SetUp,
+            Self::OtherVersion { .. } => RetryClass::Fault,
         }
     }
 
@@ -54,7 +54,7 @@ impl DatabaseError {
             Self::Postgres(error) => error.reason(),
             Self::MissingPrivileges(_) => "missing_privileges",
             Self::OtherVersion { .. } => "unknown_schema",
-            Self::Impostors { .. } => "impostors",
+            Self::ShadowingObjects { .. } => "shadowing_objects",
         }
     }
 
@@ -73,7 +73,7 @@ impl DatabaseError {
     pub(crate) fn postgres(&self) -> Option<&PostgresError> {
         match self {
             Self::Postgres(error) => Some(error),
-            Self::MissingPrivileges(_) | Self::OtherVersion { .. } | Self::Impostors { .. } => None,
+            Self::MissingPrivileges(_) | Self::OtherVersion { .. } | Self::ShadowingObjects { .. } => None,
         }
     }
 }

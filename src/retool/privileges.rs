@@ -30,7 +30,7 @@ pub(crate) use writes::{GROUPS, NUMBERING, Need, PAGES_UPDATED_AT, RIGHTS_BY_DEF
 
 /// Whether a column can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum ColumnStatus {
     Readable,
     NotGranted,
     NoSuchColumn,
@@ -40,7 +40,7 @@ enum Standing {
 /// What the role may read, as found by one statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Privileges {
-    standings: BTreeMap<Column, Standing>,
+    column_statuses: BTreeMap<Column, ColumnStatus>,
     role: String,
     /// The schema of Retool's tables: the first in the search_path with the table `organizations`.
     schema: Option<String>,
@@ -79,7 +79,7 @@ impl Privileges {
         let columns: Vec<Column> = required(scope).chain(optional).chain(also.iter().copied()).collect();
         let rows = probe::probe(session, &columns).await?;
         let mut privileges = Self {
-            standings: BTreeMap::new(),
+            column_statuses: BTreeMap::new(),
             role: String::new(),
             schema: None,
             server_version: session.version(),
@@ -89,15 +89,15 @@ impl Privileges {
             row_security: BTreeMap::new(),
         };
         for row in rows {
-            let standing = match (row.table_exists, row.column_exists, row.readable) {
-                (_, true, true) => Standing::Readable,
-                (_, true, false) => Standing::NotGranted,
-                (true, false, _) => Standing::NoSuchColumn,
-                (false, false, _) => Standing::NoSuchTable,
+            let column_status = match (row.table_exists, row.column_exists, row.readable) {
+                (_, true, true) => ColumnStatus::Readable,
+                (_, true, false) => ColumnStatus::NotGranted,
+                (true, false, _) => ColumnStatus::NoSuchColumn,
+                (false, false, _) => ColumnStatus::NoSuchTable,
             };
             let column = usize::try_from(row.ordinal - 1).ok().and_then(|index| columns.get(index));
             if let Some(column) = column {
-                privileges.standings.insert(*column, standing);
+                privileges.column_statuses.insert(*column, column_status);
             }
             privileges.role = row.role;
             privileges.schema = row.schema;
@@ -137,7 +137,7 @@ impl Privileges {
 
     /// Whether the column exists and is readable.
     pub(crate) fn readable(&self, column: Column) -> bool {
-        self.standings.get(&column) == Some(&Standing::Readable)
+        self.column_statuses.get(&column) == Some(&ColumnStatus::Readable)
     }
 
     /// Verifies that the role has all privileges for these kinds of changes.
@@ -258,14 +258,14 @@ impl Privileges {
         let mut lacking = Lacking::default();
         let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for column in columns {
-            match self.standings.get(&column) {
-                Some(Standing::Readable) => {}
-                Some(Standing::NotGranted) => {
+            match self.column_statuses.get(&column) {
+                Some(ColumnStatus::Readable) => {}
+                Some(ColumnStatus::NotGranted) => {
                     missing.entry(column.table).or_default().insert(column.name);
                 }
-                Some(Standing::NoSuchColumn) => lacking.columns.push(column),
-                Some(Standing::NoSuchTable) | None if lacking.tables.contains(&column.table) => {}
-                Some(Standing::NoSuchTable) | None => lacking.tables.push(column.table),
+                Some(ColumnStatus::NoSuchColumn) => lacking.columns.push(column),
+                Some(ColumnStatus::NoSuchTable) | None if lacking.tables.contains(&column.table) => {}
+                Some(ColumnStatus::NoSuchTable) | None => lacking.tables.push(column.table),
             }
         }
         let grants =
@@ -321,12 +321,12 @@ impl Privileges {
         OPTIONAL
             .iter()
             .filter(|optional| optional.matters)
-            .filter_map(|Optional { column, loss, .. }| match self.standings.get(column)? {
-                Standing::NotGranted => Some(format!(
+            .filter_map(|Optional { column, loss, .. }| match self.column_statuses.get(column)? {
+                ColumnStatus::NotGranted => Some(format!(
                     "{loss}; to change that, run: {}",
                     self.grantee().on_columns("SELECT", [column.name], column.table)
                 )),
-                Standing::Readable | Standing::NoSuchColumn | Standing::NoSuchTable => None,
+                ColumnStatus::Readable | ColumnStatus::NoSuchColumn | ColumnStatus::NoSuchTable => None,
             })
             .chain(filtered)
             .chain(self.writes.iter().flat_map(|writes| writes.warnings(&self.features, self.grantee())))

@@ -79,7 +79,7 @@ impl Database {
     /// nothing. Nothing is written while triggers could run code of other roles.
     ///
     /// # Errors
-    /// [`DatabaseError::Impostors`] if a trigger could run code of other roles.
+    /// [`DatabaseError::ShadowingObjects`] if a trigger could run code of other roles.
     /// The errors of `change`, and of beginning and ending the transaction. If the session is lost during the
     /// commit, it is unknown whether the change was made; a retry is safe. If the server refuses a statement
     /// because of missing privileges, the error has the GRANTs that are missing now.
@@ -99,14 +99,14 @@ impl Database {
             Mode::DryRun => AccessMode::ReadOnly,
         };
         let inner = transaction::Transaction::begin(self.pool(), access).await?;
-        let from_stock = inner.is_from_stock();
+        let from_stock = inner.is_reused();
         let transaction = Transaction { inner, privileges: Arc::clone(&privileges), mode };
         let outcome = match transaction.run(lock, &change).await {
             Err(ChangeError::Database(DatabaseError::Postgres(error @ PostgresError::ReadOnly { .. })))
                 if from_stock =>
             {
                 tracing::info!(%error, "a pooled database connection accepts no changes; retrying once on a new one");
-                let inner = transaction::Transaction::begin_afresh(self.pool(), access).await?;
+                let inner = transaction::Transaction::begin_on_new_session(self.pool(), access).await?;
                 Transaction { inner, privileges, mode }.run(lock, &change).await
             }
             outcome => outcome,
@@ -144,8 +144,12 @@ impl Transaction<'_> {
     /// anyway. A dry run does so too, to report what a real change would.
     async fn prepare(&self, lock: Lock) -> Result<(), DatabaseError> {
         self.lock(&[lock]).await?;
-        let impostors = trigger_path::impostors(&self.inner, &self.privileges).await?;
-        if impostors.is_empty() { Ok(()) } else { Err(DatabaseError::Impostors { impostors }) }
+        let shadowing_objects = trigger_path::shadowing_objects(&self.inner, &self.privileges).await?;
+        if shadowing_objects.is_empty() {
+            Ok(())
+        } else {
+            Err(DatabaseError::ShadowingObjects { shadowing_objects })
+        }
     }
 
     pub(crate) fn privileges(&self) -> &Privileges {

@@ -8,8 +8,8 @@
 use crate::postgres::error::PostgresError;
 use crate::postgres::transaction::{Deferred, Transaction};
 use crate::retool::fragment::fill;
-use crate::retool::impostor::Impostor;
 use crate::retool::privileges::Privileges;
+use crate::retool::shadowing_object::ShadowingObject;
 use crate::retool::template;
 
 /// The owners of Retool's tables and of their schema.
@@ -37,7 +37,7 @@ const TRUSTED: &str = r#"(
 /// or a type counts only if its schema comes first.
 ///
 /// The statement runs with the search_path of triggers, so every name in it is qualified.
-const IMPOSTORS: &str = r#"
+const SHADOWING_OBJECTS: &str = r#"
 WITH home AS ({@home}),
 path AS ({@path}),
 named AS (
@@ -118,13 +118,13 @@ pub(crate) struct Creator {
 ///
 /// # Errors
 /// The errors of the statement.
-pub(crate) async fn impostors(
+pub(crate) async fn shadowing_objects(
     transaction: &Transaction<'_>,
     privileges: &Privileges,
-) -> Result<Vec<Impostor>, PostgresError> {
-    let statement = template::render(&filled(IMPOSTORS), privileges);
-    let rows = transaction.write("transaction.impostors", &statement, &[], Deferred::Later, |row| {
-        Ok(Impostor {
+) -> Result<Vec<ShadowingObject>, PostgresError> {
+    let statement = template::render(&filled(SHADOWING_OBJECTS), privileges);
+    let rows = transaction.write("transaction.shadowing_objects", &statement, &[], Deferred::Later, |row| {
+        Ok(ShadowingObject {
             kind: row.try_get("kind")?,
             schema: row.try_get("schema")?,
             name: row.try_get("name")?,
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_statements_mention_known_tables() {
-        for statement in [IMPOSTORS, CREATORS] {
+        for statement in [SHADOWING_OBJECTS, CREATORS] {
             assert!(mentions_only_optional_columns(&filled(statement)), "{statement}");
         }
     }

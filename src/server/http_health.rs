@@ -64,7 +64,7 @@ struct Check {
 }
 
 /// How long `/health` waits for the connector.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How long all probes share the result of a check.
 const FRESH: Duration = Duration::from_secs(3);
 
@@ -143,10 +143,10 @@ impl Health {
         let (send, pending) = watch::channel(None);
         let connector = Arc::clone(&self.connector);
         tokio::spawn(async move {
-            let problem = match timeout(PATIENCE, connector.validate_once()).await {
+            let problem = match timeout(MAX_WAIT, connector.validate_once()).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+                Err(_) => Some(format!("no answer within {} s", MAX_WAIT.as_secs())),
             };
             send.send_replace(Some(Check { at: Instant::now(), problem }));
         });

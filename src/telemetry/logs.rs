@@ -40,7 +40,7 @@ static QUEUES: OnceLock<Arc<[Queue]>> = OnceLock::new();
 static IN_FORCE: OnceLock<LogSettings> = OnceLock::new();
 
 /// How long a change waits until its audit record is written.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 /// How long the program waits at exit until its last lines are written.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -142,7 +142,7 @@ pub(crate) async fn recorded(log: impl FnOnce()) -> Result<(), Unrecorded> {
     };
     let before: Vec<u64> = queues.iter().map(Queue::lost_records).collect();
     log();
-    let due = tokio::time::Instant::now() + PATIENCE;
+    let due = tokio::time::Instant::now() + MAX_WAIT;
     let written: Vec<_> = queues
         .iter()
         .map(|queue| {

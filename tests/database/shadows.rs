@@ -276,7 +276,7 @@ async fn no_change_is_made_while_a_trigger_could_run_code_of_an_untrusted_role()
         let named = format!("operator public.= of role {}", stranger.name);
         assert!(status.message().contains(&named), "{entitlement}: {}", status.message());
     }
-    let record = server.wait_for_log(|line| line["msg"] == "change" && line["reason"] == "impostors");
+    let record = server.wait_for_log(|line| line["msg"] == "change" && line["reason"] == "shadowing_objects");
     assert_eq!(record["outcome"], "failed", "{record}");
     for (entitlement, principal) in
         [("page:p100:group:write", "group/g100"), ("page:p100:user:read", "user/u100")]

@@ -13,13 +13,13 @@ use crate::support::wire::Wire;
 const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/nothing";
 const GOAWAY: u8 = 7;
 /// The longest time until the server closes the connection.
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// The types of the frames received before the server closed the connection.
 fn flooded(server: &Server, first: &[u8], frame: &[u8], reads: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(server.address()).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(MAX_WAIT)).unwrap();
+    stream.set_read_timeout(Some(MAX_WAIT)).unwrap();
     stream.write_all(&[GREETING, first].concat()).unwrap();
     let reader = reads.then(|| {
         let mut stream = stream.try_clone().unwrap();
@@ -41,7 +41,7 @@ fn flooded(server: &Server, first: &[u8], frame: &[u8], reads: bool) -> Vec<u8> 
         if let Err(error) = stream.write_all(&many) {
             break error.kind();
         }
-        assert!(begun.elapsed() < PATIENCE, "the server takes frames of type {} without end", frame[3]);
+        assert!(begun.elapsed() < MAX_WAIT, "the server takes frames of type {} without end", frame[3]);
     };
     assert!(
         matches!(end, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
@@ -99,7 +99,7 @@ async fn a_flood_of_short_data_frames_ends_the_connection_with_goaway() {
     // The server has read all frames before it gets more, so they never wait in a queue.
     tokio::task::block_in_place(|| {
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(MAX_WAIT)).unwrap();
         stream.write_all(&[GREETING, &begin].concat()).unwrap();
         let many = frame(0, 0, 1, &[7]).repeat(100);
         let mut send = || stream.write_all(&many).and_then(|()| seen(&mut stream));

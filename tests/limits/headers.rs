@@ -16,7 +16,7 @@ pub(super) const GET_METADATA: &[u8] = b"/c1.connector.v2.ConnectorService/GetMe
 const HEALTH: &[u8] = b"/grpc.health.v1.Health/Check";
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
-const PATIENCE: Duration = Duration::from_secs(20);
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// The headers of a call: POST, http, an authority and the path, in HPACK.
 pub(super) fn call(path: &[u8]) -> Vec<u8> {
@@ -26,8 +26,8 @@ pub(super) fn call(path: &[u8]) -> Vec<u8> {
 
 fn connect(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.address()).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(MAX_WAIT)).unwrap();
+    stream.set_read_timeout(Some(MAX_WAIT)).unwrap();
     stream.write_all(GREETING).unwrap();
     stream
 }
@@ -47,7 +47,7 @@ fn assert_ends(stream: &mut TcpStream, what: &str, make: impl Fn(u32) -> Vec<u8>
             assert_ne!(error.kind(), ErrorKind::WouldBlock, "{what}: the server does not hang up");
             break;
         }
-        assert!(begun.elapsed() < PATIENCE, "{what}: the server takes them without end");
+        assert!(begun.elapsed() < MAX_WAIT, "{what}: the server takes them without end");
     }
     reader.join().unwrap();
 }

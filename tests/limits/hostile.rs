@@ -273,8 +273,8 @@ async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
 }
 
 /// Whether the other side leaves the connection open for this time, whatever it sends.
-fn is_open(stream: &mut TcpStream, patience: Duration) -> bool {
-    stream.set_read_timeout(Some(patience)).unwrap();
+fn is_open(stream: &mut TcpStream, max_wait: Duration) -> bool {
+    stream.set_read_timeout(Some(max_wait)).unwrap();
     let read = stream.read_to_end(&mut Vec::new());
     read.is_err_and(|error| error.kind() != ErrorKind::ConnectionReset)
 }

@@ -288,8 +288,7 @@ async fn a_failed_tls_handshake_is_logged_only_if_the_client_has_sent_something(
     let (certificate, key) = (folder.path().join("server.crt"), folder.path().join("server.key"));
     std::fs::write(&certificate, &signed.cert_pem).unwrap();
     std::fs::write(&key, signed.key.serialize_pem()).unwrap();
-    let arguments =
-        [format!("--tls-cert={}", certificate.display()), format!("--tls-key={}", key.display())];
+    let arguments = [format!("--tls-cert={}", certificate.display()), format!("--tls-key={}", key.display())];
     let server = Server::start_at(NOWHERE, &arguments.each_ref().map(String::as_str));
     let failed = |line: &serde_json::Value| line["msg"] == "a TLS handshake failed";
     // The first probe closes the connection, and the second is closed by the server.

@@ -23,7 +23,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use super::server::program;
 
 /// The longest time for any step of the child.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A certificate authority and its certificates.
 pub(crate) struct Pki {
@@ -208,7 +208,7 @@ impl Parent {
             .unwrap()
             .tls_config(tls)
             .unwrap()
-            .connect_timeout(PATIENCE)
+            .connect_timeout(MAX_WAIT)
             .connect()
             .await
     }
@@ -242,7 +242,7 @@ impl Running {
     pub(crate) fn ended(mut self) -> (ExitStatus, Duration, String, String) {
         let asked = Instant::now();
         while self.process.try_wait().unwrap().is_none() {
-            if asked.elapsed() > PATIENCE {
+            if asked.elapsed() > MAX_WAIT {
                 self.process.kill().unwrap();
                 let stderr = read(self.process.stderr.take());
                 panic!("the child did not exit; it wrote:\n{stderr}");

@@ -18,7 +18,7 @@ use tonic::{Code, Request, Status};
 use super::server::Server;
 
 /// How long [`eventually`] waits: far longer than any successful operation takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A connection to the server under test.
 #[derive(Clone)]
@@ -151,12 +151,12 @@ pub(crate) fn assert_refused<T>(answer: Result<T, Status>, code: Code, words: &[
 
 /// Repeats `look` until it returns a value; fails after a timeout.
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + MAX_WAIT;
     loop {
         if let Some(found) = look().await {
             return found;
         }
-        assert!(Instant::now() < deadline, "not in {} s: {what}", PATIENCE.as_secs());
+        assert!(Instant::now() < deadline, "not in {} s: {what}", MAX_WAIT.as_secs());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -15,7 +15,7 @@ use crate::support::postgres::{Database, Sizes};
 use crate::support::server::{Server, program};
 
 /// Timeout of a sync.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 fn start(database: &Database, folder: &TempDir, arguments: &[&str]) -> Child {
     command(folder, arguments).env("BATON_CONNECTION_STRING", database.url()).spawn().unwrap()
@@ -38,7 +38,7 @@ fn run(database: &Database, folder: &TempDir, arguments: &[&str]) -> Output {
 }
 
 fn end(mut running: Child) -> Output {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + MAX_WAIT;
     while running.try_wait().unwrap().is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }

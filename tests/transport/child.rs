@@ -267,9 +267,9 @@ async fn a_child_that_cannot_serve_waits_for_its_real_parent() {
     let parent = Parent::new(NOWHERE).with(&["--skip-pages=maybe"]);
     let child = parent.start_and_tell();
     let stranger = Pki::new();
-    let impostor = stranger.sign("c1-connector-client");
+    let shadowing_object = stranger.sign("c1-connector-client");
     assert!(
-        !Hello { pki: &parent.pki, ..Hello::usual(&stranger, Some(&impostor)) }
+        !Hello { pki: &parent.pki, ..Hello::usual(&stranger, Some(&shadowing_object)) }
             .is_answered(parent.address())
             .await
     );

@@ -10,7 +10,7 @@ use crate::agent::c1z::schema;
 use crate::proto::connector::Grant;
 
 /// How many ids are kept in memory, in about 20 MB, before the database takes over.
-const MOST: usize = 1 << 20;
+const LIMIT: usize = 1 << 20;
 
 /// The grant ids that the running sync has stored.
 ///
@@ -31,7 +31,7 @@ impl GrantIds {
             return Ok(false);
         }
         let new = page.iter().all(|grant| self.hashes.insert(self.by.hash_one(&grant.id)));
-        if new && self.hashes.len() <= MOST {
+        if new && self.hashes.len() <= LIMIT {
             return Ok(true);
         }
         self.index(database)?;

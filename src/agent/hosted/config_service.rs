@@ -28,13 +28,13 @@ use crate::proto::connectorapi::{GetConnectorConfigRequest, GetConnectorConfigRe
 use crate::tls_roots;
 
 /// Timeout of a call, including the request for a token.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 /// The version of the Go SDK whose protocol is used.
 const SDK: &str = "v0.25.0";
 /// The path of the call, which its proof contains.
 const PATH: &str = "/c1.connectorapi.baton.v1.ConnectorConfigService/GetConnectorConfig";
 /// Maximum number of keys in a configuration. Each can lead to a line in the log.
-const MOST_KEYS: usize = 1000;
+const MAX_KEYS: usize = 1000;
 
 /// The client of the configuration service.
 #[derive(Debug)]
@@ -92,12 +92,12 @@ impl ConfigService {
     /// # Errors
     /// [`HostedError`]
     pub(crate) async fn config(&self, version: &str) -> Result<Served, HostedError> {
-        let answer = timeout(PATIENCE, self.call_twice(version))
+        let answer = timeout(MAX_WAIT, self.call_twice(version))
             .await
-            .map_err(|_| HostedError::Silent(PATIENCE.as_secs()))??;
+            .map_err(|_| HostedError::Silent(MAX_WAIT.as_secs()))??;
         let plain = self.process.open(&answer.config)?;
         let settings = match serde_json::from_slice(&plain) {
-            Ok(Value::Object(settings)) if settings.len() > MOST_KEYS => {
+            Ok(Value::Object(settings)) if settings.len() > MAX_KEYS => {
                 return Err(HostedError::Config("has more than 1000 keys"));
             }
             Ok(Value::Object(settings)) => settings,

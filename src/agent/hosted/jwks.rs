@@ -12,7 +12,7 @@ use crate::agent::service::{SetupError, tls_with};
 use crate::numbers;
 
 /// Timeout of one request.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Maximum size of a document, in bytes.
 const LARGEST: usize = 1024 * 1024;
 /// Bounds of the interval between fetches.
@@ -38,7 +38,7 @@ impl Jwks {
             .user_agent(concat!("baton-retool/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .retry(retry::never())
-            .timeout(PATIENCE)
+            .timeout(MAX_WAIT)
             .build()
             .map_err(|error| SetupError::Client(reason(error)))?;
         Ok(Self { client, url })

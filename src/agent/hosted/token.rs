@@ -22,9 +22,9 @@ use crate::agent::service::{ApiHost, ClientId, ClientKey, SetupError};
 use crate::jwt_crypto;
 
 /// Timeout of one request.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// A token that expires sooner is not used anymore.
-const SPARE: Duration = Duration::from_secs(20);
+const MIN_LIFETIME: Duration = Duration::from_secs(20);
 /// Maximum time that a token is used.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum size of a response, in bytes.
@@ -135,7 +135,7 @@ impl Tokens {
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .referer(false)
-            .timeout(PATIENCE)
+            .timeout(MAX_WAIT)
             .build()
             .map_err(|error| SetupError::Client(reason(error)))?;
         Ok(Self { client, url, proof_url, id, key, role, state: Mutex::default() })
@@ -147,7 +147,7 @@ impl Tokens {
     /// [`HostedError`]
     pub(super) async fn token(&self, process: &ProcessKey) -> Result<Token, HostedError> {
         let mut state = self.state.lock().await;
-        if let Some(token) = state.newest.as_ref().filter(|token| token.lasts(SPARE)) {
+        if let Some(token) = state.newest.as_ref().filter(|token| token.lasts(MIN_LIFETIME)) {
             return Ok(token.clone());
         }
         let token = match self.fetch(process, state.nonce.as_deref()).await? {

@@ -14,7 +14,7 @@ use crate::proto::timestamp;
 /// How many events are requested at a time.
 const PAGE: u32 = 100;
 /// Maximum number of events to print; the result contains the cursor at which to continue.
-const MOST_EVENTS: usize = 100_000;
+const MAX_EVENTS: usize = 100_000;
 
 /// Lists the events since `start_at`, or of the last day if it is missing.
 pub(super) async fn list(
@@ -38,7 +38,7 @@ pub(super) async fn list(
         all.events.extend(page.events);
         let stuck = page.cursor == request.cursor;
         (all.cursor, all.has_more) = (page.cursor.clone(), page.has_more);
-        if !page.has_more || stuck || all.events.len() >= MOST_EVENTS {
+        if !page.has_more || stuck || all.events.len() >= MAX_EVENTS {
             break;
         }
         request.cursor = page.cursor;

@@ -18,7 +18,7 @@ use crate::proto::connector::{
 
 /// How many ticket schemas are requested at a time, and the maximum number of pages.
 const PAGE: u32 = 100;
-const MOST_PAGES: usize = 100;
+const MAX_PAGES: usize = 100;
 
 /// A ticket in a template.
 #[derive(Default, Deserialize)]
@@ -43,7 +43,7 @@ pub(super) async fn list_schemas(connector: &Channel) -> Result<Answer, OneShotE
     let mut client = TicketsServiceClient::new(connector.clone());
     let mut all = TicketsServiceListTicketSchemasResponse::default();
     let mut page_token = String::new();
-    for _ in 0..MOST_PAGES {
+    for _ in 0..MAX_PAGES {
         let request =
             TicketsServiceListTicketSchemasRequest { page_size: PAGE, page_token, ..Default::default() };
         let answer = client.list_ticket_schemas(request).await;

@@ -26,7 +26,7 @@ use crate::proto::connectorapi::{
 
 /// The timeout class of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
+enum MaxWait {
     /// The API answers at once.
     Short,
     /// The API may delay its response until there is a task.
@@ -77,7 +77,7 @@ pub(crate) struct Api {
 
 type Client = BatonServiceClient<Channel>;
 
-impl Patience {
+impl MaxWait {
     fn limit(self) -> Duration {
         match self {
             Self::Short => Duration::from_secs(30),
@@ -167,14 +167,14 @@ impl Api {
     /// [`ApiError`]; this also applies to every other call.
     pub(crate) async fn hello(&self, request: BatonServiceHelloRequest) -> Result<(), ApiError> {
         let send = |mut client: Client, request| async move { client.hello(request).await };
-        self.call(Patience::Short, request, send).await.map(drop)
+        self.call(MaxWait::Short, request, send).await.map(drop)
     }
 
     /// Requests a task.
     pub(crate) async fn get_task(&self) -> Result<BatonServiceGetTaskResponse, ApiError> {
         let request = BatonServiceGetTaskRequest { host_id: self.host_id() };
         let send = |mut client: Client, request| async move { client.get_task(request).await };
-        self.call(Patience::Poll, request, send).await
+        self.call(MaxWait::Poll, request, send).await
     }
 
     /// Requests at most `most` tasks other than the known ones.
@@ -190,7 +190,7 @@ impl Api {
             annotations: Vec::new(),
         };
         let send = |mut client: Client, request| async move { client.get_tasks(request).await };
-        self.call(Patience::Poll, request, send).await
+        self.call(MaxWait::Poll, request, send).await
     }
 
     /// Reports that a task is still running.
@@ -201,13 +201,13 @@ impl Api {
             ..Default::default()
         };
         let send = |mut client: Client, request| async move { client.heartbeat(request).await };
-        self.call(Patience::Short, request, send).await
+        self.call(MaxWait::Short, request, send).await
     }
 
     /// Reports how a task ended.
     pub(crate) async fn finish_task(&self, request: BatonServiceFinishTaskRequest) -> Result<(), ApiError> {
         let send = |mut client: Client, request| async move { client.finish_task(request).await };
-        self.call(Patience::Short, request, send).await.map(drop)
+        self.call(MaxWait::Short, request, send).await.map(drop)
     }
 
     /// Uploads a file in pieces.
@@ -216,12 +216,12 @@ impl Api {
         pieces: impl Stream<Item = BatonServiceUploadAssetRequest> + Send + 'static,
     ) -> Result<(), ApiError> {
         let send = |mut client: Client, request| async move { client.upload_asset(request).await };
-        self.call(Patience::Upload, pieces, send).await.map(drop)
+        self.call(MaxWait::Upload, pieces, send).await.map(drop)
     }
 
     async fn call<Q, A, F>(
         &self,
-        patience: Patience,
+        max_wait: MaxWait,
         message: Q,
         send: impl FnOnce(Client, Request<Q>) -> F,
     ) -> Result<A, ApiError>
@@ -233,13 +233,13 @@ impl Api {
         request.metadata_mut().insert("authorization", authorization.clone());
         let channel = self.connection.current();
         let client = BatonServiceClient::new(channel.channel.clone());
-        let limit = patience.limit();
+        let limit = max_wait.limit();
         // tonic panics on a malformed detail of a status, and the peer or a proxy can send one.
         let sending = AssertUnwindSafe(send(client, request)).catch_unwind();
         let answer = tokio::select! {
             answer = timeout(limit, sending) => answer,
             // Without this, a poll would notice only after minutes that the connection is dead.
-            () = channel.replaced.cancelled(), if patience == Patience::Poll => {
+            () = channel.replaced.cancelled(), if max_wait == MaxWait::Poll => {
                 return Err(ApiError::Interrupted("another call on it received no response".to_owned()));
             }
         };

@@ -15,7 +15,7 @@ pub(crate) struct ApiHost {
 
 impl ApiHost {
     /// The port of HTTPS.
-    const USUAL_PORT: u16 = 443;
+    const DEFAULT_PORT: u16 = 443;
 
     /// Parses `host` or `host:port`.
     ///
@@ -34,7 +34,7 @@ impl ApiHost {
 
     /// The given port, or the default.
     pub(crate) fn port(&self) -> u16 {
-        self.port.unwrap_or(Self::USUAL_PORT)
+        self.port.unwrap_or(Self::DEFAULT_PORT)
     }
 
     /// Host and port in the form of gRPC.

@@ -24,17 +24,17 @@ use crate::agent::service::proxy::{Proxy, ProxyError};
 use crate::tls_roots;
 
 /// Timeout of connecting, including TLS.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Timeout of one of several addresses of a host.
 const ADDRESS: Duration = Duration::from_secs(10);
 /// How long a connection may be silent before the system probes it.
-const SILENCE: Duration = Duration::from_secs(30);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// The number of probes, and the interval between them.
 const PROBES: (u32, Duration) = (3, Duration::from_secs(10));
 /// How long sent data may stay unacknowledged. Without this limit, the system retries for a quarter of an
 /// hour.
 #[cfg(target_os = "linux")]
-const UNTAKEN: Duration = Duration::from_secs(60);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Opens connections to ConductorOne.
 #[derive(Debug, Clone)]
@@ -132,7 +132,7 @@ pub(crate) enum DialError {
     #[error("{0} does not support HTTP/2, so it is not ConductorOne's API; check the host and the proxy")]
     NotHttp2(String),
     /// The connection timed out.
-    #[error("{address} did not answer within {} s", PATIENCE.as_secs())]
+    #[error("{address} did not answer within {} s", MAX_WAIT.as_secs())]
     Silent {
         /// Host and port.
         address: String,
@@ -198,7 +198,7 @@ impl Dialer {
     /// [`DialError`]
     pub(crate) async fn dial(&self) -> Result<impl Io + use<>, DialError> {
         let silent = |_| DialError::Silent { address: self.host.authority() };
-        timeout(PATIENCE, self.connect()).await.map_err(silent)?
+        timeout(MAX_WAIT, self.connect()).await.map_err(silent)?
     }
 
     async fn connect(&self) -> Result<impl Io + use<>, DialError> {
@@ -268,12 +268,12 @@ async fn tcp(host: &str, port: u16) -> Result<TcpStream, DialError> {
             Ok(stream) => {
                 // If these options cannot be set, the connection is slower but still correct.
                 let _ = stream.set_nodelay(true);
-                let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBES.1);
+                let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(PROBES.1);
                 let keepalive = keepalive.with_retries(PROBES.0);
                 let socket = SockRef::from(&stream);
                 let _ = socket.set_tcp_keepalive(&keepalive);
                 #[cfg(target_os = "linux")]
-                let _ = socket.set_tcp_user_timeout(Some(UNTAKEN));
+                let _ = socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
                 return Ok(stream);
             }
             Err(error) => last = error,

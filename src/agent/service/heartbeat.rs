@@ -16,12 +16,12 @@ use crate::agent::service::api::{Api, ApiError};
 use crate::proto::connectorapi::BatonServiceHeartbeatResponse;
 
 /// The default interval between heartbeats, and the bounds of the interval that ConductorOne requests.
-const USUAL: Duration = Duration::from_secs(30);
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
 const BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5 * 60));
 /// The time from the first attempt at the first heartbeat to the start of the last one.
 const FIRST: Duration = Duration::from_secs(60);
 /// The number of consecutive failed heartbeats after which the task is abandoned.
-const MOST_MISSED: u32 = 9;
+const MAX_MISSED: u32 = 9;
 
 /// The reason why a task must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +123,7 @@ async fn beat(api: &Api, task_id: &str, mut wait: Duration) -> Ended {
             Err(error) => {
                 missed += 1;
                 tracing::warn!(task_id, %error, attempts = missed, next_heartbeat = wait.as_secs_f64(), "heartbeat failed");
-                if missed >= MOST_MISSED {
+                if missed >= MAX_MISSED {
                     return Ended::Missed;
                 }
             }
@@ -133,7 +133,7 @@ async fn beat(api: &Api, task_id: &str, mut wait: Duration) -> Ended {
 
 fn interval(answer: &BatonServiceHeartbeatResponse) -> Duration {
     let given = answer.next_heartbeat.and_then(|given| Duration::try_from(given).ok());
-    given.filter(|given| !given.is_zero()).map_or(USUAL, |given| given.clamp(BOUNDS.0, BOUNDS.1))
+    given.filter(|given| !given.is_zero()).map_or(DEFAULT_INTERVAL, |given| given.clamp(BOUNDS.0, BOUNDS.1))
 }
 
 #[cfg(test)]
@@ -161,9 +161,9 @@ mod tests {
             let answer = BatonServiceHeartbeatResponse { next_heartbeat: Some(next), ..Default::default() };
             interval(&answer)
         };
-        assert_eq!(interval(&BatonServiceHeartbeatResponse::default()), USUAL);
-        assert_eq!(of(0), USUAL);
-        assert_eq!(of(-5), USUAL);
+        assert_eq!(interval(&BatonServiceHeartbeatResponse::default()), DEFAULT_INTERVAL);
+        assert_eq!(of(0), DEFAULT_INTERVAL);
+        assert_eq!(of(-5), DEFAULT_INTERVAL);
         assert_eq!(of(100), Duration::from_secs(1));
         assert_eq!(of(7_500), Duration::from_millis(7_500));
         assert_eq!(of(600_000), Duration::from_secs(300));

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many ended tasks are remembered. More tasks than these are not offered repeatedly at the same time.
-const MOST_ENDED: usize = 1024;
+const MAX_ENDED: usize = 1024;
 
 /// The ids of the running tasks.
 #[derive(Debug, Clone, Default)]
@@ -96,7 +96,7 @@ impl Drop for InFlightGuard {
 impl Ids {
     fn note_end(&mut self, id: String) {
         self.ended.retain(|ended| *ended != id);
-        if self.ended.len() == MOST_ENDED {
+        if self.ended.len() == MAX_ENDED {
             self.ended.pop_front();
         }
         self.ended.push_back(id);
@@ -134,8 +134,8 @@ mod tests {
         drop(running);
         assert!(tasks.has_ended("0"));
         // A task that ends again counts once, as the latest.
-        (1..MOST_ENDED).chain([0, MOST_ENDED]).for_each(|id| drop(tasks.begin(&id.to_string())));
+        (1..MAX_ENDED).chain([0, MAX_ENDED]).for_each(|id| drop(tasks.begin(&id.to_string())));
         assert!(tasks.has_ended("0") && !tasks.has_ended("1") && tasks.has_ended("2"));
-        assert_eq!(tasks.lock().ended.len(), MOST_ENDED);
+        assert_eq!(tasks.lock().ended.len(), MAX_ENDED);
     }
 }

@@ -12,7 +12,7 @@ use crate::proto::connectorapi::baton_service_finish_task_request::{Error, Final
 /// the message.
 const FINAL: &str = "\ntask failed and is non-retryable";
 /// Maximum number of annotations in a report.
-const MOST_ANNOTATIONS: usize = 16;
+const MAX_ANNOTATIONS: usize = 16;
 /// Maximum length of a message, in bytes.
 const LONGEST_MESSAGE: usize = 64 * 1024;
 
@@ -164,7 +164,7 @@ fn details(status: &Status) -> Vec<Any> {
 }
 
 fn few(mut annotations: Vec<Any>) -> Vec<Any> {
-    annotations.truncate(MOST_ANNOTATIONS);
+    annotations.truncate(MAX_ANNOTATIONS);
     annotations
 }
 

@@ -28,7 +28,7 @@ use crate::agent::service::version::SDK;
 pub(crate) use error::TokenError;
 
 /// A token that expires sooner is not used anymore.
-const SPARE: Duration = Duration::from_secs(10);
+const MIN_LIFETIME: Duration = Duration::from_secs(10);
 /// Maximum accepted lifetime of a token.
 const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum size of a response, in bytes.
@@ -39,7 +39,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(60);
 /// How often a request is retried when the endpoint is unavailable or unreachable, and the wait before the
 /// first retry.
-const AGAIN: (usize, Duration) = (3, Duration::from_millis(500));
+const RETRIES: (usize, Duration) = (3, Duration::from_millis(500));
 
 /// Fetches tokens and keeps the newest one.
 #[derive(Debug)]
@@ -122,7 +122,8 @@ impl Tokens {
     pub(crate) async fn authorization(&self) -> Result<MetadataValue<Ascii>, TokenError> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
-        if let Some(token) = state.newest.as_ref().filter(|token| token.until > Instant::now() + SPARE) {
+        if let Some(token) = state.newest.as_ref().filter(|token| token.until > Instant::now() + MIN_LIFETIME)
+        {
             return Ok(token.authorization.clone());
         }
         // The request that this call has waited for has failed. If each call made its own request in
@@ -132,7 +133,7 @@ impl Tokens {
         }
         let mut is_first = state.newest.is_none() && state.failed.is_none();
         let wait =
-            ExponentialBuilder::default().with_max_times(AGAIN.0).with_min_delay(AGAIN.1).with_jitter();
+            ExponentialBuilder::default().with_max_times(RETRIES.0).with_min_delay(RETRIES.1).with_jitter();
         let token = (|| self.fetch())
             .retry(wait)
             .when(|error| matches!(error, TokenError::OutOfOrder { .. } | TokenError::Unreachable { .. }))
@@ -331,6 +332,6 @@ mod tests {
         }
         // A connection that sends no bytes ends the count.
         drop(TcpStream::connect(address).await.unwrap());
-        assert_eq!(counting.await.unwrap(), 1 + AGAIN.0);
+        assert_eq!(counting.await.unwrap(), 1 + RETRIES.0);
     }
 }

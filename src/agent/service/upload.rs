@@ -29,7 +29,7 @@ const PIECE: usize = 512 * 1024;
 /// How many pieces are read ahead of the upload.
 const AHEAD: usize = 4;
 /// The waits before the second and the third attempt after a rejection.
-const AGAIN: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
+const RETRY_WAITS: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
 /// How long ConductorOne may take for a piece, or for its response after the last one.
 const STALL: Duration = Duration::from_secs(10 * 60);
 /// While the API is down: the first wait, the longest wait, and the time from the first failure to the start of
@@ -89,7 +89,7 @@ impl Waits {
             .without_max_times()
             .with_jitter()
             .build();
-        Self { rejections: AGAIN.into_iter(), outages, last: None }
+        Self { rejections: RETRY_WAITS.into_iter(), outages, last: None }
     }
 
     /// The wait after an attempt that ended now; `None` after the last one.
@@ -302,7 +302,7 @@ mod tests {
         let mut waits = Waits::new();
         let stalled = ApiError::Silent(STALL).into();
         let after: Vec<_> = std::iter::from_fn(|| waits.after(&stalled)).collect();
-        assert_eq!(after, AGAIN);
+        assert_eq!(after, RETRY_WAITS);
         assert_eq!(Waits::new().after(&io::Error::other("gone").into()), None);
     }
 

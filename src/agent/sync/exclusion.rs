@@ -8,7 +8,7 @@ use crate::proto::connector::{Entitlement, EntitlementExclusionGroup};
 use crate::proto::unpack;
 
 /// Maximum number of entitlements in a group.
-const MOST_MEMBERS: usize = 50;
+const MAX_MEMBERS: usize = 50;
 
 /// The groups found so far.
 #[derive(Debug, Default)]
@@ -75,9 +75,9 @@ impl Groups {
                 continue;
             }
             group.members += 1;
-            if group.members > MOST_MEMBERS {
+            if group.members > MAX_MEMBERS {
                 return Err(format!(
-                    "exclusion group {name} has more than {MOST_MEMBERS} entitlements, the maximum"
+                    "exclusion group {name} has more than {MAX_MEMBERS} entitlements, the maximum"
                 ));
             }
             counted.push(name);

@@ -9,12 +9,12 @@ use crate::agent::sync::error::Error;
 use crate::agent::sync::run::{Run, identity, locked, method};
 use crate::agent::sync::state::Action;
 use crate::agent::sync::storage::Storage;
-use crate::agent::sync::tokens::MOST_CURSORS;
+use crate::agent::sync::tokens::MAX_CURSORS;
 use crate::proto::connector::EnqueuePageTokens;
 use crate::proto::find_annotation;
 
 /// Maximum number of cursors in one response.
-const MOST_IN_ANSWER: usize = 1024;
+const MAX_IN_ANSWER: usize = 1024;
 /// Maximum length of one page token, in bytes.
 const LONGEST_TOKEN: usize = 1 << 20;
 /// Maximum total length of the page tokens of one response, in bytes.
@@ -64,9 +64,9 @@ impl<S: Storage> Run<S> {
                 );
                 continue;
             }
-            if met.len() > MOST_CURSORS {
+            if met.len() > MAX_CURSORS {
                 let (method, target) = (method(action.operation), action.target());
-                return Err(Error::TooManyCursors { method, target, limit: MOST_CURSORS });
+                return Err(Error::TooManyCursors { method, target, limit: MAX_CURSORS });
             }
             spawned.push(cursor);
         }
@@ -75,8 +75,8 @@ impl<S: Storage> Run<S> {
 }
 
 fn check(tokens: &[String], next_page_token: &str) -> Result<(), String> {
-    if tokens.len() > MOST_IN_ANSWER {
-        return Err(format!("has {} page tokens, but the limit is {MOST_IN_ANSWER}", tokens.len()));
+    if tokens.len() > MAX_IN_ANSWER {
+        return Err(format!("has {} page tokens, but the limit is {MAX_IN_ANSWER}", tokens.len()));
     }
     let mut together = 0;
     let mut seen = BTreeSet::new();

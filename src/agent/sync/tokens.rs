@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sha2::{Digest, Sha256};
 
 /// Maximum number of cursors that one sync follows in addition to the pages of its listings.
-pub(crate) const MOST_CURSORS: usize = 1_000_000;
+pub(crate) const MAX_CURSORS: usize = 1_000_000;
 
 /// The page tokens of one listing. Detects a cycle of any length with Brent's algorithm: it stores one token,
 /// and replaces it after 1, 2, 4, ... further tokens. A cycle is found within three times the number of

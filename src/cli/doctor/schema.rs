@@ -6,7 +6,7 @@ use crate::connector::database_message::database_message;
 use crate::postgres::identifier::quoted;
 use crate::retool::database::Database;
 use crate::retool::diagnosis::{SchemaRisks, crossing_memberships, schema_risks};
-use crate::retool::impostor::listed;
+use crate::retool::shadowing_object::listed;
 use crate::retool::trigger_path::Creator;
 
 /// Lines about possible problems; empty if there are none.
@@ -23,7 +23,7 @@ pub(super) async fn check(database: &Database, provisioning: bool, complete: boo
 
 fn of_schema_risks(found: &SchemaRisks, provisioning: bool) -> Vec<Line> {
     let mut lines = Vec::new();
-    if !found.impostors.is_empty() {
+    if !found.shadowing_objects.is_empty() {
         let means = if provisioning {
             "Retool and its triggers can use them instead. The statements of baton-retool do not, and it makes no change until they are gone."
         } else {
@@ -31,7 +31,10 @@ fn of_schema_risks(found: &SchemaRisks, provisioning: bool) -> Vec<Line> {
         };
         let line = Line::warning(
             Check::Database,
-            format!("objects share names with objects of Postgres or Retool: {}", listed(&found.impostors)),
+            format!(
+                "objects share names with objects of Postgres or Retool: {}",
+                listed(&found.shadowing_objects)
+            ),
         )
         .means(means)
         .fix("look at them in psql with \\do+, \\df+, \\d+ and \\dT+, and drop or rename them");
@@ -50,7 +53,9 @@ fn of_schema_risks(found: &SchemaRisks, provisioning: bool) -> Vec<Line> {
         };
         let line = Line::warning(
             Check::Database,
-            format!("roles other than the owner may create objects in schemas that Retool's triggers use: {who}"),
+            format!(
+                "roles other than the owner may create objects in schemas that Retool's triggers use: {who}"
+            ),
         )
         .means(means)
         .fixes(found.creators.iter().map(|Creator { schema, role }| {

@@ -10,7 +10,7 @@ use crate::cli::failure::Failure;
 use crate::server::lambda::{Callers, KeySet};
 
 /// Time until keys are fetched again after a failure.
-const AGAIN: Duration = Duration::from_secs(5 * 60);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
 /// The source of the keys.
 pub(crate) enum Keys {
@@ -102,7 +102,7 @@ async fn renew<F: Future<Output = Fetched>>(mut wait: Duration, fetch: impl Fn()
                     error = failure.message(),
                     "cannot refresh the keys of callers; the previous keys remain valid"
                 );
-                AGAIN
+                RETRY_INTERVAL
             }
         };
     }

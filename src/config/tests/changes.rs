@@ -2,7 +2,7 @@
 
 use crate::agent::one_shot::OneShot;
 use crate::config::one_shot_table::VERBS;
-use crate::config::setting::Standing;
+use crate::config::setting::SettingStatus;
 
 use super::*;
 
@@ -133,7 +133,7 @@ fn the_address_of_an_account_must_be_that_of_its_profile() {
 #[test]
 fn settings_that_do_not_apply_are_refused_with_the_reason() {
     let of_the_past: Vec<_> =
-        ALL.iter().filter(|setting| matches!(setting.standing, Standing::Refused(_))).collect();
+        ALL.iter().filter(|setting| matches!(setting.status, SettingStatus::Refused(_))).collect();
     assert!(of_the_past.len() > 10);
     for setting in of_the_past {
         for flag in [format!("--{}", setting.name), format!("--{}=x", setting.name)] {

@@ -111,7 +111,7 @@ fn every_setting_is_read_from_every_source() {
     ];
     // One-shot changes and settings without effect have their own tests.
     let used = ALL.iter().filter(|s| {
-        s.group != Group::Change && matches!(s.standing, Standing::Used | Standing::Deprecated(_))
+        s.group != Group::Change && matches!(s.status, SettingStatus::Used | SettingStatus::Deprecated(_))
     });
     assert_eq!(values.map(|(name, _)| name).to_vec(), used.map(|s| s.name).collect::<Vec<_>>());
 

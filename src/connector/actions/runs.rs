@@ -18,9 +18,9 @@ use crate::retool::api::rate_limit::RateLimit;
 use crate::retool::change::Mode;
 
 /// Limit of concurrent runs.
-const MOST_RUNNING: usize = 200;
+const MAX_RUNNING: usize = 200;
 /// Limit of ended runs that are kept. Beyond it, the run that ended first is dropped.
-const MOST_ENDED: usize = 1_000;
+const MAX_ENDED: usize = 1_000;
 
 /// All runs with a status that can be requested.
 #[derive(Debug)]
@@ -104,8 +104,8 @@ impl Runs {
         let id = Ksuid::new(Some(OffsetDateTime::now_utc()), None).to_string();
         let run = Arc::new(Run { id: id.clone(), name, ended: watch::Sender::new(None) });
         let mut table = self.table();
-        if *self.running.borrow() >= MOST_RUNNING {
-            return Err(Error::TooManyRuns { most: MOST_RUNNING });
+        if *self.running.borrow() >= MAX_RUNNING {
+            return Err(Error::TooManyRuns { most: MAX_RUNNING });
         }
         table.by_id.insert(id, Arc::clone(&run));
         self.running.send_modify(|running| *running += 1);
@@ -118,7 +118,7 @@ impl Runs {
     /// [`Error::UnknownRun`]
     pub(crate) fn find(&self, id: &str) -> Result<Arc<Run>, Error> {
         let found = self.table().by_id.get(id).cloned();
-        found.ok_or_else(|| Error::UnknownRun { given: id.into(), kept: MOST_ENDED })
+        found.ok_or_else(|| Error::UnknownRun { given: id.into(), kept: MAX_ENDED })
     }
 
     /// The number of running runs.
@@ -143,7 +143,7 @@ impl Runs {
             return;
         }
         table.ended.push_back(run.id.clone());
-        while table.ended.len() > MOST_ENDED {
+        while table.ended.len() > MAX_ENDED {
             if let Some(oldest) = table.ended.pop_front() {
                 table.by_id.remove(&oldest);
             }
@@ -227,7 +227,7 @@ mod tests {
     fn forgets_the_oldest_ended_run_but_no_running_one() {
         let runs = Arc::new(Runs::default());
         let in_progress = runs.start("enable_user").unwrap();
-        let ids: Vec<_> = (0..=MOST_ENDED)
+        let ids: Vec<_> = (0..=MAX_ENDED)
             .map(|_| {
                 let run = runs.start("disable_user").unwrap();
                 let id = run.run().id.clone();
@@ -238,15 +238,15 @@ mod tests {
         assert!(matches!(runs.find(&ids[0]), Err(Error::UnknownRun { .. })));
         assert!(ids[1..].iter().all(|id| runs.find(id).is_ok()));
         assert!(runs.find(&in_progress.run().id).unwrap().ended().is_none());
-        assert_eq!(runs.table().by_id.len(), MOST_ENDED + 1);
+        assert_eq!(runs.table().by_id.len(), MAX_ENDED + 1);
         in_progress.end(complete());
-        assert_eq!(runs.table().by_id.len(), MOST_ENDED);
+        assert_eq!(runs.table().by_id.len(), MAX_ENDED);
     }
 
     #[test]
     fn a_run_starts_again_after_another_has_ended_at_the_limit() {
         let runs = Arc::new(Runs::default());
-        let mut in_progress: Vec<_> = (0..MOST_RUNNING).map(|_| runs.start("enable_user").unwrap()).collect();
+        let mut in_progress: Vec<_> = (0..MAX_RUNNING).map(|_| runs.start("enable_user").unwrap()).collect();
         assert!(matches!(runs.start("enable_user"), Err(Error::TooManyRuns { .. })));
         in_progress.pop();
         assert!(runs.start("enable_user").is_ok());

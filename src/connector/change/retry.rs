@@ -30,14 +30,14 @@ const LATER: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(90);
 
 /// The most time of the call that is reserved for the last attempt and the answer.
-const SPARE: Duration = Duration::from_secs(10);
+const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
 
 /// Limit of retries after an object of the change was deleted at the same time.
 const GONE_ATTEMPTS: u32 = 2;
 
 /// The waits between the attempts of a change, if this much time is left until the deadline of the call.
 fn waits(time: Duration) -> impl Iterator<Item = Duration> + Send + Sync + Unpin {
-    let last = Instant::now() + LONGEST.min(time.saturating_sub(SPARE.min(time / 3)));
+    let last = Instant::now() + LONGEST.min(time.saturating_sub(DEADLINE_MARGIN.min(time / 3)));
     let all = WAITS.into_iter().chain(std::iter::repeat(LATER));
     all.take_while(move |wait| Instant::now() + *wait < last)
 }

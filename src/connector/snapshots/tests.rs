@@ -99,7 +99,7 @@ async fn many_syncs_cause_few_reads_and_few_snapshots() {
         assert!(has_one(&snapshots, "0").await, "one in use is kept");
         has_one(&snapshots, &format!("{number}")).await;
     }
-    assert!(held(&snapshots).count <= MOST_HELD as u64);
+    assert!(held(&snapshots).count <= MAX_HELD as u64);
     assert!(snapshots.0.state().readings.len() <= 1);
 }
 

@@ -13,7 +13,7 @@ use crate::postgres::tls::problem::CertificateProblem;
 use crate::postgres::tls::public_key::sequence;
 
 /// The authorities and algorithms to verify a certificate with.
-pub(super) struct Vouchers<'a> {
+pub(super) struct ChainContext<'a> {
     pub(super) anchors: &'a RootCertStore,
     /// The intermediate certificates from the server.
     pub(super) shown: &'a [CertificateDer<'a>],
@@ -26,7 +26,7 @@ const LONGEST: usize = 6;
 /// Limit of verified signatures, because a server can send many certificates.
 const SIGNATURES: usize = 100;
 
-impl Vouchers<'_> {
+impl ChainContext<'_> {
     /// Verifies that a trusted authority has issued the certificate, and that the certificate is valid now.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use webpki::RawPublicKeyEntity;
 
 use crate::postgres::tls::certificate::Certificate;
 use crate::postgres::tls::explain::explain;
-use crate::postgres::tls::path::Vouchers;
+use crate::postgres::tls::path::ChainContext;
 use crate::postgres::tls::problem::CertificateProblem;
 use crate::postgres::tls::provider::RSA_PSS_KEYS;
 use crate::postgres::tls::public_key::public_key;
@@ -82,7 +82,7 @@ impl ServerVerifier {
                 verify_server_cert_signed_by_trust_anchor(&parsed, anchors, intermediates, now, algorithms)
             }
             (Err(_), Some(read)) => {
-                let vouchers = Vouchers { anchors, shown: intermediates, algorithms, now };
+                let vouchers = ChainContext { anchors, shown: intermediates, algorithms, now };
                 vouchers.check(read).map_err(Error::from)
             }
             // The original error would show the operator the debug format of an internal type.

@@ -16,13 +16,13 @@ pub(super) enum Part {
     Presence(u32),
     /// The text of the field with this number.
     Text(u32),
-    /// The fields at the ends of these paths of numbers, as far as they fit into [`MOST`] bytes.
+    /// The fields at the ends of these paths of numbers, as far as they fit into [`LIMIT`] bytes.
     Paths(&'static [&'static [u32]]),
 }
 
 /// Maximum number of bytes that are kept of a request. Fields that do not fit are left out. Each string of an
 /// id has at most 1 KiB.
-const MOST: usize = 4096;
+const LIMIT: usize = 4096;
 
 /// The requests, and the part that the handler of each reads.
 pub(super) const REFUSED: [(&str, Part); 12] = [
@@ -118,7 +118,7 @@ fn keep(path: &[u32], encoded: &[u8], kept: &mut Vec<u8>) -> Result<(), DecodeEr
             message.append(&mut part);
             &message
         };
-        if kept.len() + record.len() <= MOST {
+        if kept.len() + record.len() <= LIMIT {
             encode_key(*field, wire_type, kept);
             kept.extend_from_slice(record);
         }

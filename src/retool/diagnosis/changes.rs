@@ -16,22 +16,22 @@ use crate::postgres::transaction::{Deferred, End, Transaction};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
 use crate::retool::privileges::{Feature, Need};
-use crate::retool::trigger_path::impostors;
+use crate::retool::trigger_path::shadowing_objects;
 
 /// Tries every statement that the feature needs, and rolls them back.
 ///
 /// # Errors
 /// [`PostgresError::ReadOnly`] on a standby, [`DatabaseError::OtherVersion`] if columns are missing,
-/// [`DatabaseError::Impostors`] if triggers could run code of other roles, and the error of the first statement
+/// [`DatabaseError::ShadowingObjects`] if triggers could run code of other roles, and the error of the first statement
 /// that the server refuses.
 pub(crate) async fn try_change(database: &Database, feature: Feature) -> Result<(), DatabaseError> {
     let privileges = database.privileges().await?;
     privileges.require_changes(&[feature])?;
     let transaction = Transaction::begin(database.pool(), AccessMode::ReadWrite).await?;
     let tried = async {
-        let impostors = impostors(&transaction, &privileges).await?;
-        if !impostors.is_empty() {
-            return Err(DatabaseError::Impostors { impostors });
+        let shadowing_objects = shadowing_objects(&transaction, &privileges).await?;
+        if !shadowing_objects.is_empty() {
+            return Err(DatabaseError::ShadowingObjects { shadowing_objects });
         }
         for statement in statements(feature, &|table| privileges.qualified(table)) {
             // Triggers of the whole statement run too, so they need the same search_path as for a change.

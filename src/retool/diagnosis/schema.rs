@@ -6,7 +6,7 @@ use crate::postgres::statement::only;
 use crate::postgres::transaction::{End, Transaction};
 use crate::retool::database::Database;
 use crate::retool::error::DatabaseError;
-use crate::retool::impostor::Impostor;
+use crate::retool::shadowing_object::ShadowingObject;
 use crate::retool::trigger_path::{self, Creator};
 
 /// What can make Retool's triggers run code of other roles with the rights of the role that changes a row.
@@ -15,7 +15,7 @@ pub(crate) struct SchemaRisks {
     /// The roles that can create objects for it.
     pub creators: Vec<Creator>,
     /// The objects that exist already, at most ten.
-    pub impostors: Vec<Impostor>,
+    pub shadowing_objects: Vec<ShadowingObject>,
 }
 
 /// Inspects the schemas in which triggers resolve names.
@@ -26,9 +26,9 @@ pub(crate) async fn schema_risks(database: &Database) -> Result<SchemaRisks, Dat
     let privileges = database.privileges().await?;
     let transaction = Transaction::begin(database.pool(), AccessMode::ReadOnly).await?;
     let creators = trigger_path::creators(&transaction, &privileges).await?;
-    let impostors = trigger_path::impostors(&transaction, &privileges).await?;
+    let shadowing_objects = trigger_path::shadowing_objects(&transaction, &privileges).await?;
     transaction.end(End::Rollback).await?;
-    Ok(SchemaRisks { creators, impostors })
+    Ok(SchemaRisks { creators, shadowing_objects })
 }
 
 const CROSSING: &str = r#"

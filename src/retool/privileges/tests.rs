@@ -2,13 +2,13 @@
 
 use super::*;
 
-fn all(standing: Standing) -> Privileges {
-    let standings = required(Scope::default())
+fn all(column_status: ColumnStatus) -> Privileges {
+    let column_statuses = required(Scope::default())
         .chain(OPTIONAL.iter().map(|optional| optional.column))
-        .map(|column| (column, standing))
+        .map(|column| (column, column_status))
         .collect();
     Privileges {
-        standings,
+        column_statuses,
         role: "Baton-1".into(),
         schema: Some("public".into()),
         server_version: 150_000,
@@ -19,10 +19,10 @@ fn all(standing: Standing) -> Privileges {
     }
 }
 
-fn with(changes: &[(&'static str, &'static str, Standing)]) -> Privileges {
-    let mut privileges = all(Standing::Readable);
-    for (table, name, standing) in changes {
-        privileges.standings.insert(Column { table, name }, *standing);
+fn with(changes: &[(&'static str, &'static str, ColumnStatus)]) -> Privileges {
+    let mut privileges = all(ColumnStatus::Readable);
+    for (table, name, column_status) in changes {
+        privileges.column_statuses.insert(Column { table, name }, *column_status);
     }
     privileges
 }
@@ -30,9 +30,9 @@ fn with(changes: &[(&'static str, &'static str, Standing)]) -> Privileges {
 #[test]
 fn a_missing_privilege_shows_the_grant_with_identifiers_quoted_as_needed() {
     let privileges = with(&[
-        ("users", "email", Standing::NotGranted),
-        ("users", "lastLoggedIn", Standing::NotGranted),
-        ("group_pages", "pageId", Standing::NotGranted),
+        ("users", "email", ColumnStatus::NotGranted),
+        ("users", "lastLoggedIn", ColumnStatus::NotGranted),
+        ("group_pages", "pageId", ColumnStatus::NotGranted),
     ]);
     let text = privileges.require(Scope::default()).unwrap_err().to_string();
     assert!(text.contains(r#"GRANT SELECT (email, "lastLoggedIn") ON users TO "Baton-1";"#), "{text}");
@@ -42,8 +42,8 @@ fn a_missing_privilege_shows_the_grant_with_identifiers_quoted_as_needed() {
 #[test]
 fn skipped_resource_types_need_no_privilege() {
     let privileges = with(&[
-        ("group_pages", "pageId", Standing::NotGranted),
-        ("resources", "name", Standing::NoSuchColumn),
+        ("group_pages", "pageId", ColumnStatus::NotGranted),
+        ("resources", "name", ColumnStatus::NoSuchColumn),
     ]);
     assert!(privileges.require(Scope { skip_pages: true, skip_resources: true, ..Scope::default() }).is_ok());
     assert!(privileges.require(Scope { skip_pages: true, ..Scope::default() }).is_err());
@@ -51,18 +51,18 @@ fn skipped_resource_types_need_no_privilege() {
 
 #[test]
 fn another_database_is_not_reported_as_a_missing_grant() {
-    let text = all(Standing::NoSuchTable).require(Scope::default()).unwrap_err().to_string();
+    let text = all(ColumnStatus::NoSuchTable).require(Scope::default()).unwrap_err().to_string();
     assert!(text.contains("no table organizations"), "{text}");
     assert!(!text.contains("GRANT"), "{text}");
 }
 
 #[test]
 fn warns_of_an_ungranted_archived_at_but_not_of_an_old_retool() {
-    let warnings = with(&[("groups", "archivedAt", Standing::NotGranted)]).warnings();
+    let warnings = with(&[("groups", "archivedAt", ColumnStatus::NotGranted)]).warnings();
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains(r#"GRANT SELECT ("archivedAt") ON groups"#), "{}", warnings[0]);
-    assert!(with(&[("groups", "archivedAt", Standing::NoSuchColumn)]).warnings().is_empty());
-    assert!(with(&[("users", "userType", Standing::NotGranted)]).warnings().is_empty());
+    assert!(with(&[("groups", "archivedAt", ColumnStatus::NoSuchColumn)]).warnings().is_empty());
+    assert!(with(&[("users", "userType", ColumnStatus::NotGranted)]).warnings().is_empty());
 }
 
 /// The rows of the table of columns in `docs/database-role.md`: the table, then its columns that are always
@@ -103,7 +103,7 @@ fn the_page_about_the_role_lists_every_column() {
 #[test]
 fn a_missing_optional_column_that_an_operation_needs_is_reported_as_another_version() {
     let sid = Column { table: "users", name: "sid" };
-    let error = with(&[("users", "sid", Standing::NoSuchColumn)]).require_column(sid).unwrap_err();
+    let error = with(&[("users", "sid", ColumnStatus::NoSuchColumn)]).require_column(sid).unwrap_err();
     assert!(
         matches!(&error, DatabaseError::OtherVersion { absent } if absent[0].contains("sid")),
         "{error:?}"

@@ -78,7 +78,7 @@ impl Builder {
     pub(super) fn group(&mut self, key: u32, facts: GroupFacts) -> Fits {
         self.take(weight::GROUP)?;
         self.groups.push((key, facts));
-        if self.groups.len() >= Row::MOST_GROUPS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.groups.len() >= Row::MAX_GROUPS { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Call after the last group, and before any row that names a group.

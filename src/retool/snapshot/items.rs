@@ -48,7 +48,7 @@ pub(super) struct Given {
 
 impl Row {
     /// Limit of distinct group numbers.
-    pub(super) const MOST_GROUPS: usize = 1 << 29;
+    pub(super) const MAX_GROUPS: usize = 1 << 29;
 
     /// `rank` is 0 for a row that grants nothing; see [`AccessLevel::rank`].
     pub(super) fn new(group: u32, rank: u32) -> Self {

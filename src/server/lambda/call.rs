@@ -92,8 +92,8 @@ async fn made(calls: InMemory, request: Request<Body>, method: &MethodDescriptor
     };
     let type_url = format!("{TYPE_PREFIX}{}", method.output().full_name());
     let mut headers = parts.headers;
-    leave_what_the_service_set(&mut headers);
-    leave_what_the_service_set(&mut trailers);
+    remove_protocol_headers(&mut headers);
+    remove_protocol_headers(&mut trailers);
     Reply::Answer(Box::new(Answer { message: Any { type_url, value: value.into() }, headers, trailers }))
 }
 
@@ -157,12 +157,12 @@ fn timeout(text: &str) -> Result<Duration, Status> {
 
 /// Formats a `grpc-timeout`.
 fn in_header(time: Duration) -> HeaderValue {
-    const MOST: u128 = 99_999_999;
-    let text = if time.as_millis() <= MOST {
+    const LIMIT: u128 = 99_999_999;
+    let text = if time.as_millis() <= LIMIT {
         // At least 1 ms: zero would end the call before it starts.
         format!("{}m", time.as_millis().max(1))
     } else {
-        format!("{}S", u128::from(time.as_secs()).min(MOST))
+        format!("{}S", u128::from(time.as_secs()).min(LIMIT))
     };
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("1S"))
 }
@@ -186,7 +186,7 @@ fn unframed(mut frame: Bytes) -> Option<Bytes> {
     (frame.len() == length).then_some(frame)
 }
 
-fn leave_what_the_service_set(headers: &mut HeaderMap) {
+fn remove_protocol_headers(headers: &mut HeaderMap) {
     for name in OF_HTTP.into_iter().chain(["grpc-status", "grpc-message", "grpc-status-details-bin"]) {
         headers.remove(name);
     }

@@ -14,7 +14,7 @@ use crate::jwt_crypto;
 /// The longest time from now to the expiry of a token, in seconds.
 const LONGEST_LIFE: f64 = 24.0 * 60.0 * 60.0;
 /// The most keys of a set that are used.
-const MOST_KEYS: usize = 100;
+const MAX_KEYS: usize = 100;
 
 /// Checks the tokens of callers. Copies share their keys.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl KeySet {
     pub(crate) fn of_set(text: &str) -> Result<Self, KeyError> {
         let value: Value = serde_json::from_str(text).map_err(|_| KeyError::NoSet)?;
         let keys = value.get("keys").and_then(Value::as_array).ok_or(KeyError::NoSet)?;
-        let keys: Vec<Key> = keys.iter().filter_map(|key| Key::of(key).ok()).take(MOST_KEYS).collect();
+        let keys: Vec<Key> = keys.iter().filter_map(|key| Key::of(key).ok()).take(MAX_KEYS).collect();
         if keys.is_empty() { Err(KeyError::Empty) } else { Ok(Self(keys)) }
     }
 }

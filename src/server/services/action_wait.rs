@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// How long an answer waits for the end of the action if the request does not specify it.
-const USUAL_WAIT: Duration = Duration::from_secs(1);
+const DEFAULT_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait for the end of the action.
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 /// The most time of the call that is reserved for the answer.
-const SPARE: Duration = Duration::from_secs(3);
+const DEADLINE_MARGIN: Duration = Duration::from_secs(3);
 
 /// How long the answer to a call that starts an action waits for its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +25,11 @@ impl ActionWait {
     pub(super) fn of(self, asked: Option<&prost_types::Duration>, time: Duration) -> Duration {
         let asked = asked.and_then(|asked| Duration::try_from(*asked).ok());
         let wait = match self {
-            Self::AsRequested => asked.filter(|asked| !asked.is_zero()).unwrap_or(USUAL_WAIT),
+            Self::AsRequested => asked.filter(|asked| !asked.is_zero()).unwrap_or(DEFAULT_WAIT),
             #[cfg(feature = "lambda")]
             Self::UntilDeadline => LONGEST_WAIT,
         };
-        wait.min(LONGEST_WAIT).min(time.saturating_sub(SPARE.min(time / 4)))
+        wait.min(LONGEST_WAIT).min(time.saturating_sub(DEADLINE_MARGIN.min(time / 4)))
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn caller<T>(request: &Request<T>, annotations: &[Any]) -> Caller {
     let named = annotated.or_else(in_header).filter(|name| is_id(name));
     Caller {
         peer: peer.map(Peer::shown).unwrap_or_default(),
-        network: peer.and_then(|peer| peer.seat.network),
+        network: peer.and_then(|peer| peer.slot.network),
         request_id: named.unwrap_or_default(),
     }
 }

@@ -188,9 +188,9 @@ impl Call {
             return Verdict::Log { left_out: None };
         }
         let peer = self.peer.as_ref();
-        let trusted = peer.is_none_or(|peer| peer.seat.is_trusted());
+        let trusted = peer.is_none_or(|peer| peer.slot.is_trusted());
         let lines = if trusted { &self.lines.of_callers } else { &self.lines.of_unauthenticated };
-        lines.judge(code.description(), peer.and_then(|peer| peer.seat.network))
+        lines.judge(code.description(), peer.and_then(|peer| peer.slot.network))
     }
 }
 

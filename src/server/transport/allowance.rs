@@ -33,16 +33,16 @@ const PAUSE: Duration = Duration::from_millis(5);
 const SPENT: usize = 32 * 1024;
 /// After this many bytes, the connection is not read until a call is admitted. Compressed headers can take
 /// 1.6 times as much memory.
-const MOST: usize = 48 * 1024;
+const LIMIT: usize = 48 * 1024;
 /// The longest such wait. The check of a call needs only its headers, so a large first message waits only
 /// briefly.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 impl Allowance {
     /// Whether to continue reading; wakes the task when it is time to check again.
     ///
     /// # Errors
-    /// The connection has used up its allowance, and no call on it was admitted within [`PATIENCE`].
+    /// The connection has used up its allowance, and no call on it was admitted within [`MAX_WAIT`].
     pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TooMuch>> {
         loop {
             if self.paused
@@ -51,10 +51,10 @@ impl Allowance {
                 std::task::ready!(pause.as_mut().poll(context));
                 self.paused = false;
             }
-            if self.received < MOST {
+            if self.received < LIMIT {
                 return Poll::Ready(Ok(()));
             }
-            if self.full_since.get_or_insert_with(Instant::now).elapsed() >= PATIENCE {
+            if self.full_since.get_or_insert_with(Instant::now).elapsed() >= MAX_WAIT {
                 return Poll::Ready(Err(TooMuch));
             }
             self.pause();
@@ -130,12 +130,12 @@ mod tests {
         let mut allowance = Allowance::default();
         allowance.receive(SPENT, false);
         assert!(!allowance.is_spent());
-        allowance.receive(MOST - SPENT, false);
+        allowance.receive(LIMIT - SPENT, false);
         assert!(allowance.is_spent());
         let begun = Instant::now();
         let ready = std::future::poll_fn(|context| allowance.poll_ready(context)).await;
         assert!(ready.is_err());
-        assert!(begun.elapsed() >= PATIENCE && begun.elapsed() < PATIENCE + 2 * PAUSE);
+        assert!(begun.elapsed() >= MAX_WAIT && begun.elapsed() < MAX_WAIT + 2 * PAUSE);
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@ use tower_http::validate_request::ValidateRequest;
 
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::connection::Peer;
+use crate::server::transport::connection_slots::NoFreeSlot;
 use crate::server::transport::health_calls::is_health_check;
-use crate::server::transport::seats::NoSeat;
 use crate::server::transport::tokens::{TokenId, Tokens};
 
 /// Admits calls that have one of the tokens, and health checks if they need no token.
@@ -50,7 +50,7 @@ impl<B> ValidateRequest<B> for TokenCheck {
         };
         let token = match admitted {
             Admitted::Openly if is_health_check(request) => {
-                shed(request);
+                strip_health_check(request);
                 return Ok(());
             }
             Admitted::Openly => None,
@@ -59,7 +59,7 @@ impl<B> ValidateRequest<B> for TokenCheck {
                 Some(token)
             }
         };
-        let trusted = request.extensions().get::<Peer>().map_or(Ok(()), |peer| peer.seat.trust(token));
+        let trusted = request.extensions().get::<Peer>().map_or(Ok(()), |peer| peer.slot.trust(token));
         match trusted {
             Err(full) if !is_health_check(request) => Err(no_seat(&full).into_http()),
             _ => Ok(()),
@@ -67,7 +67,7 @@ impl<B> ValidateRequest<B> for TokenCheck {
     }
 }
 
-fn no_seat(NoSeat { most }: &NoSeat) -> Status {
+fn no_seat(NoFreeSlot { most }: &NoFreeSlot) -> Status {
     logged_in_full(Status::unavailable(format!(
         "calls are in progress on {most} connections, the maximum (--max-connections); retry later"
     )))
@@ -76,7 +76,7 @@ fn no_seat(NoSeat { most }: &NoSeat) -> Status {
 /// Removes everything from a health check that its answer does not need, so that headers of unauthenticated
 /// callers use no memory while their calls are in progress. The rest is copied because the headers of a frame
 /// share memory.
-fn shed<B>(request: &mut Request<B>) {
+fn strip_health_check<B>(request: &mut Request<B>) {
     const NEEDED: [HeaderName; 5] = [
         header::CONTENT_TYPE,
         header::TE,

@@ -17,14 +17,14 @@ use tower::{Layer, Service};
 
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::connection::Peer;
+use crate::server::transport::connection_slots::{Begun, Busy};
 use crate::server::transport::deadline::{deadline_exceeded, due, requested_timeout};
 use crate::server::transport::health_calls::{CallKind, kind};
 use crate::server::transport::limits::Limits;
-use crate::server::transport::places::{Full, Hold, Ledger, Shares, Who};
+use crate::server::transport::places::{Full, Hold, Quota, Shares, Who};
 use crate::server::transport::request_body;
 use crate::server::transport::request_memory::PAGE_TOKEN;
-use crate::server::transport::response_body::{CallDeadline, Patience, ResponseBody, oversized_as_exhausted};
-use crate::server::transport::seats::{Begun, Busy};
+use crate::server::transport::response_body::{CallDeadline, MaxWait, ResponseBody, oversized_as_exhausted};
 use crate::server::transport::who::who;
 
 /// Returns Unavailable to calls over the limit, and DeadlineExceeded to a call that takes too long. Agents
@@ -34,15 +34,15 @@ pub(crate) struct CallLimitLayer(Arc<Rules>);
 
 #[derive(Debug)]
 struct Rules {
-    calls: Ledger,
-    watches: Ledger,
-    reflections: Ledger,
+    calls: Quota,
+    watches: Quota,
+    reflections: Quota,
     /// Bytes of requests.
-    requests: Ledger,
+    requests: Quota,
     /// Bytes of answers.
-    answers: Ledger,
+    answers: Quota,
     /// Bytes of requests and answers of health checks and watches.
-    health: Ledger,
+    health: Quota,
     most_bytes: usize,
     deadline: Duration,
     stall: Duration,
@@ -74,14 +74,14 @@ impl CallLimitLayer {
         let most_bytes = limits.request_bytes.saturating_add(PAGE_TOKEN);
         // A request or answer of the largest size always fits.
         let bytes =
-            |least: usize, largest: usize| Ledger::new(Shares::of(least.max(largest.saturating_mul(4))));
+            |least: usize, largest: usize| Quota::new(Shares::of(least.max(largest.saturating_mul(4))));
         Self(Arc::new(Rules {
-            calls: Ledger::new(Shares::of(limits.requests)),
-            watches: Ledger::new(WATCHES),
-            reflections: Ledger::new(REFLECTIONS),
+            calls: Quota::new(Shares::of(limits.requests)),
+            watches: Quota::new(WATCHES),
+            reflections: Quota::new(REFLECTIONS),
             requests: bytes(REQUEST_BYTES, most_bytes),
             answers: bytes(ANSWER_BYTES, limits.response_bytes),
-            health: Ledger::new(HEALTH),
+            health: Quota::new(HEALTH),
             most_bytes,
             deadline: limits.deadline,
             stall: limits.stall,
@@ -159,8 +159,8 @@ where
     request_body::undecodable_as_invalid(&mut parts);
     let deadline = CallDeadline { due: Box::pin(sleep_until(due)), timeout };
     let deadline = Some(deadline).filter(|_| kind != CallKind::HealthWatch);
-    let patience = Patience { stall: rules.stall.min(longest), total: longest };
-    let slow_client = peer.map(|peer| (peer, patience));
+    let max_wait = MaxWait { stall: rules.stall.min(longest), total: longest };
+    let slow_client = peer.map(|peer| (peer, max_wait));
     let answers = if is_health(kind) { &rules.health } else { &rules.answers };
     let body = ResponseBody::new(body, deadline, (answers.clone(), who), held, slow_client);
     Ok(Response::from_parts(parts, Body::new(body)))
@@ -185,7 +185,7 @@ impl Rules {
         who: Who,
     ) -> Result<(Request<Body>, Held), Status> {
         let peer = request.extensions().get::<Peer>();
-        let begun = peer.map(|peer| peer.seat.begin().ok_or_else(unauthenticated_refused)).transpose()?;
+        let begun = peer.map(|peer| peer.slot.begin().ok_or_else(unauthenticated_refused)).transpose()?;
         if kind == CallKind::Reflection {
             let place =
                 self.reflections.take(who, 1).map_err(|full| refused("reflection calls", "", full))?;
@@ -259,8 +259,8 @@ mod tests {
         let layer = CallLimitLayer::new(&Limits::DEFAULT);
         let (first, second) =
             (Who::default(), Who { network: Some([10, 0, 0, 1].into()), connection: 1, token: None });
-        let fill = |ledger: &Ledger, total: usize| {
-            [ledger.take(first, total / 2).unwrap(), ledger.take(second, total / 2).unwrap()]
+        let fill = |quota: &Quota, total: usize| {
+            [quota.take(first, total / 2).unwrap(), quota.take(second, total / 2).unwrap()]
         };
         let requests = fill(&layer.0.requests, REQUEST_BYTES);
         let _answers = fill(&layer.0.answers, ANSWER_BYTES);

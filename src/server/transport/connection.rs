@@ -1,5 +1,5 @@
-//! Connections: each takes a seat, uses TLS if it is configured, and is closed if it is silent for too long
-//! or another connection needs its seat.
+//! Connections: each takes a slot, uses TLS if it is configured, and is closed if it is silent for too long
+//! or another connection needs its slot.
 //!
 //! Each handshake runs in its own task, so that a slow or silent client delays no other client.
 
@@ -24,16 +24,16 @@ use crate::repeats::{Repeats, Verdict};
 use crate::server::transport::allowance::{Allowance, TooMuch, poll_read_piece};
 use crate::server::transport::authority::Authorities;
 use crate::server::transport::closer::Closer;
+use crate::server::transport::connection_slots::{ConnectionSlot, ConnectionSlots, OccupiedSlot};
 use crate::server::transport::frame_budget::{self, FrameBudget};
 use crate::server::transport::listener::{Listener, Stream};
 use crate::server::transport::places::Network;
-use crate::server::transport::seats::{Seat, Seated, Seats};
 use crate::server::transport::silence::{LONGEST_UNFINISHED, SilenceLimit};
 
 /// How connections are treated before and between calls.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionLimits {
-    /// The most connections; see [`Seats`].
+    /// The most connections; see [`ConnectionSlots`].
     pub(crate) most: usize,
     /// The longest time for the TLS handshake and then for the HTTP/2 preface.
     pub(crate) handshake: Duration,
@@ -49,8 +49,8 @@ pub(crate) type CurrentTls = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 pub(crate) struct Peer {
     /// `host:port`; `None` for a unix socket.
     pub(crate) address: Option<SocketAddr>,
-    /// The seat of the connection.
-    pub(crate) seat: Arc<Seat>,
+    /// The slot of the connection.
+    pub(crate) slot: Arc<ConnectionSlot>,
     /// Limits the lines about connections.
     lines: Arc<Repeats>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct Connection {
     silence: SilenceLimit,
     /// Set for callers on a unix socket.
     authorities: Option<Authorities>,
-    _seated: Seated,
+    _occupied: OccupiedSlot,
     frames: FrameBudget,
     /// Limits the bytes that are read until a call is admitted.
     allowance: Allowance,
@@ -82,10 +82,10 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 
 /// How long a connection without a call stays open after the server begins to stop. Most clients disconnect when they
 /// receive GOAWAY, but a client that reads nothing does not receive it.
-const FAREWELL: Duration = Duration::from_secs(2);
+const IDLE_AT_STOP: Duration = Duration::from_secs(2);
 
 /// Accepts connections until the receiver is dropped, which tonic does when it begins to stop. Then closes each
-/// connection that has had no call for [`FAREWELL`].
+/// connection that has had no call for [`IDLE_AT_STOP`].
 pub(crate) fn accept_connections(
     listener: Listener,
     tls: Option<CurrentTls>,
@@ -93,7 +93,7 @@ pub(crate) fn accept_connections(
 ) -> mpsc::Receiver<io::Result<Connection>> {
     let (accepted, connections) = mpsc::channel(16);
     tokio::spawn(async move {
-        let seats = Seats::new(limits.most);
+        let slots = ConnectionSlots::new(limits.most);
         let lines = Arc::new(Repeats::new(LINES));
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -102,7 +102,7 @@ pub(crate) fn accept_connections(
             let next = tokio::select! {
                 next = listener.accept() => next,
                 _ = sweep.tick() => {
-                    seats.sweep();
+                    slots.sweep();
                     continue;
                 }
                 () = accepted.closed() => break,
@@ -115,7 +115,7 @@ pub(crate) fn accept_connections(
                     if let Verdict::Log { left_out } = lines.judge("accept", None) {
                         tracing::warn!(%error, left_out, "could not accept a connection");
                     }
-                    seats.make_room();
+                    slots.make_room();
                     sleep(pause).await;
                     pause = (2 * pause).min(PAUSES.1);
                     continue;
@@ -123,9 +123,9 @@ pub(crate) fn accept_connections(
             };
             pause = PAUSES.0;
             let from: Network = address.map(|address| monitoring_http::network(address.ip()));
-            let Some(seated) = seats.take(from) else {
+            let Some(occupied) = slots.take(from) else {
                 if let Verdict::Log { left_out } = lines.judge("full", from) {
-                    let most = seats.most();
+                    let most = slots.most();
                     tracing::warn!(
                         most,
                         left_out,
@@ -138,22 +138,22 @@ pub(crate) fn accept_connections(
             let (accepted, lines) = (accepted.clone(), Arc::clone(&lines));
             tokio::spawn(async move {
                 let mut has_sent = false;
-                let handshake = unless_closed(&seated.0.closer, encrypt(stream, tls, &mut has_sent));
+                let handshake = unless_closed(&occupied.0.closer, encrypt(stream, tls, &mut has_sent));
                 let shaken = timeout(limits.handshake, handshake).await;
                 let failure = match shaken {
                     Ok(Ok(transport)) => {
                         // If client certificates are required, only clients with a valid one pass the
                         // handshake.
                         if has_certificate(&transport) {
-                            // Without a free seat, each call of the client tries again.
-                            let _ = seated.0.trust(None);
+                            // Without a free slot, each call of the client tries again.
+                            let _ = occupied.0.trust(None);
                         }
                         let connection = Connection {
                             transport,
-                            peer: Peer { address, seat: Arc::clone(&seated.0), lines },
+                            peer: Peer { address, slot: Arc::clone(&occupied.0), lines },
                             silence: SilenceLimit::new(limits.handshake, limits.silence),
                             authorities: address.is_none().then(Authorities::default),
-                            _seated: seated,
+                            _occupied: occupied,
                             frames: FrameBudget::new(now()),
                             allowance: Allowance::default(),
                             ending: None,
@@ -174,10 +174,10 @@ pub(crate) fn accept_connections(
         }
         // New clients are refused at once.
         drop(listener);
-        sleep(FAREWELL).await;
-        // The seats remain until the last connection has ended, because calls in progress still need them.
-        while !seats.are_free() {
-            seats.close_idle(FAREWELL);
+        sleep(IDLE_AT_STOP).await;
+        // The slots remain until the last connection has ended, because calls in progress still need them.
+        while !slots.are_free() {
+            slots.close_idle(IDLE_AT_STOP);
             sweep.tick().await;
         }
     });
@@ -247,7 +247,7 @@ impl Peer {
 
     /// Logs that the connection was closed and why. `client` describes what the client did.
     pub(crate) fn log_hung_up(&self, client: &'static str) {
-        if let Verdict::Log { left_out } = self.lines.judge(client, self.seat.network) {
+        if let Verdict::Log { left_out } = self.lines.judge(client, self.slot.network) {
             let peer = self.shown();
             tracing::info!(peer.address = peer, left_out, "closed the connection of a client that {client}");
         }
@@ -260,13 +260,13 @@ impl Connection {
     /// # Errors
     /// The connection is closed.
     fn check_open(&self) -> io::Result<()> {
-        if self.peer.seat.closer.is_closed() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+        if self.peer.slot.closer.is_closed() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
     fn receive_unauthenticated(&mut self, bytes: usize, calls: bool) {
         self.allowance.receive(bytes, calls);
         if self.allowance.is_spent() {
-            self.peer.seat.spend();
+            self.peer.slot.spend();
         }
     }
 
@@ -312,14 +312,14 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.peer.seat.closer.poll_closed(context) {
+        if self.peer.slot.closer.poll_closed(context) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if self.ending.is_some() {
             return Poll::Ready(self.end(buffer));
         }
         let before = buffer.filled().len();
-        let is_unauthenticated = !self.peer.seat.is_trusted();
+        let is_unauthenticated = !self.peer.slot.is_trusted();
         let read = if is_unauthenticated {
             if let Err(TooMuch) = ready!(self.allowance.poll_ready(context)) {
                 self.peer.log_hung_up("sends more than the server reads before it admits a call");

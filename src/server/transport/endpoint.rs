@@ -166,10 +166,7 @@ mod tests {
             ("[h]:80", "\"[h]\" is not an IPv6 address"),
             ("http://h:80", "\"http://h\" is not a host"),
             ("unix:", "unix: has no path"),
-            (
-                "unix://",
-                "the path after unix:// must begin with a slash; use unix:/path or unix:///path",
-            ),
+            ("unix://", "the path after unix:// must begin with a slash; use unix:/path or unix:///path"),
             (
                 "unix://run/a",
                 "the path after unix:// must begin with a slash; use unix:/path or unix:///path",

@@ -43,7 +43,7 @@ const HEAD: usize = 9;
 /// The length of the connection preface.
 const PREFACE: usize = 24;
 /// The most tokens. A connection starts with this number.
-const MOST: u32 = 2_000;
+const LIMIT: u32 = 2_000;
 /// Tokens added per second.
 const EACH_SECOND: u32 = 200;
 /// Bytes sent to the caller per added token. A caller that reads answers sends at most two WINDOW_UPDATE for
@@ -74,7 +74,7 @@ impl FrameBudget {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             at: Position::Preface(PREFACE),
-            tokens: MOST,
+            tokens: LIMIT,
             refilled: now,
             sent: 0,
             received: 0,
@@ -143,7 +143,7 @@ impl FrameBudget {
         self.sent += bytes;
         let tokens = self.sent / BYTES_SENT;
         self.sent %= BYTES_SENT;
-        self.add(u32::try_from(tokens).unwrap_or(MOST));
+        self.add(u32::try_from(tokens).unwrap_or(LIMIT));
     }
 
     /// Takes tokens according to the type of the frame, the fourth byte of its head.
@@ -176,7 +176,7 @@ impl FrameBudget {
         self.received += length;
         let tokens = self.received / BYTES_RECEIVED;
         self.received %= BYTES_RECEIVED;
-        self.add(u32::try_from(tokens).unwrap_or(MOST));
+        self.add(u32::try_from(tokens).unwrap_or(LIMIT));
     }
 
     fn refill(&mut self, now: Instant) {
@@ -184,12 +184,12 @@ impl FrameBudget {
         let tokens = passed.as_millis() * u128::from(EACH_SECOND) / 1000;
         if tokens > 0 {
             self.refilled = now;
-            self.add(u32::try_from(tokens).unwrap_or(MOST));
+            self.add(u32::try_from(tokens).unwrap_or(LIMIT));
         }
     }
 
     fn add(&mut self, tokens: u32) {
-        self.tokens = self.tokens.saturating_add(tokens).min(MOST);
+        self.tokens = self.tokens.saturating_add(tokens).min(LIMIT);
     }
 }
 

@@ -110,9 +110,9 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 fn mode(path: &Path) -> io::Result<u32> {
-    const HANDS_GROUP_DOWN: u32 = 0o2000;
+    const SET_GROUP_ID: u32 = 0o2000;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let shared = fs::metadata(directory)?.mode() & HANDS_GROUP_DOWN != 0;
+    let shared = fs::metadata(directory)?.mode() & SET_GROUP_ID != 0;
     Ok(if shared { 0o660 } else { 0o600 })
 }
 

@@ -12,7 +12,7 @@ use crate::server::transport::tokens::TokenId;
 /// Counts a limited resource, such as calls or bytes: the total, and the amount that each connection and each
 /// caller holds. A caller is a token or, without tokens, a network.
 #[derive(Debug, Clone)]
-pub(crate) struct Ledger(Arc<Inner>);
+pub(crate) struct Quota(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -66,7 +66,7 @@ enum Caller {
 /// The amount that a caller holds; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Hold {
-    ledger: Ledger,
+    quota: Quota,
     who: Who,
     amount: usize,
 }
@@ -97,14 +97,14 @@ fn most_of(left: usize) -> usize {
     left / 8 * 5 + left % 8 * 5 / 8
 }
 
-impl Ledger {
+impl Quota {
     pub(crate) fn new(shares: Shares) -> Self {
         Self(Arc::new(Inner { shares, held: Mutex::default(), freed: Notify::new() }))
     }
 
     /// Creates an empty hold; see [`Hold::add`].
     pub(crate) fn open(&self, who: Who) -> Hold {
-        Hold { ledger: self.clone(), who, amount: 0 }
+        Hold { quota: self.clone(), who, amount: 0 }
     }
 
     /// Takes an amount.
@@ -149,8 +149,8 @@ impl Hold {
         if amount == 0 {
             return Ok(());
         }
-        let shares = self.ledger.0.shares;
-        let mut held = self.ledger.held();
+        let shares = self.quota.0.shares;
+        let mut held = self.quota.held();
         if held.total + amount > shares.total {
             return Err(Full { whose: "all callers together", most: shares.total });
         }
@@ -190,7 +190,7 @@ impl Hold {
 
     fn remove(&mut self, amount: usize) {
         self.amount -= amount;
-        let mut held = self.ledger.held();
+        let mut held = self.quota.held();
         held.total -= amount;
         for holder in self.who.holders() {
             if let Some(of_holder) = held.by_holder.get_mut(&holder) {
@@ -201,7 +201,7 @@ impl Hold {
             }
         }
         drop(held);
-        self.ledger.0.freed.notify_waiters();
+        self.quota.0.freed.notify_waiters();
     }
 }
 
@@ -255,8 +255,8 @@ mod tests {
 
     #[test]
     fn no_connection_or_address_gets_the_total() {
-        let ledger = Ledger::new(Shares::of(8));
-        let take = |connection, address| ledger.take(who(connection, address), 1);
+        let quota = Quota::new(Shares::of(8));
+        let take = |connection, address| quota.take(who(connection, address), 1);
         let mut held: Vec<_> = (0..4).map(|_| take(1, "10.0.0.1").unwrap()).collect();
         assert_eq!(whose(take(1, "10.0.0.1")), "this connection");
         held.push(take(2, "10.0.0.1").unwrap());
@@ -267,55 +267,55 @@ mod tests {
         held.push(take(6, "10.0.0.4").unwrap());
         assert_eq!(whose(take(9, "10.0.0.5")), "all callers together");
         held.clear();
-        assert!(ledger.take(who(1, "10.0.0.1"), 4).is_ok());
-        assert!(ledger.held().by_holder.is_empty());
+        assert!(quota.take(who(1, "10.0.0.1"), 4).is_ok());
+        assert!(quota.held().by_holder.is_empty());
     }
 
     #[tokio::test]
     async fn a_waiting_caller_gets_what_another_one_releases() {
-        let ledger = Ledger::new(Shares::of(8));
-        let first = ledger.take(who(1, "10.0.0.1"), 4).unwrap();
-        let second = Mutex::new(ledger.open(who(2, "10.0.0.2")));
-        ledger.wait(&second, 2).await;
-        let mut waiting = pin!(ledger.wait(&second, 3));
+        let quota = Quota::new(Shares::of(8));
+        let first = quota.take(who(1, "10.0.0.1"), 4).unwrap();
+        let second = Mutex::new(quota.open(who(2, "10.0.0.2")));
+        quota.wait(&second, 2).await;
+        let mut waiting = pin!(quota.wait(&second, 3));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         drop(first);
         // One connection gets at most half of the total.
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
-        assert_eq!(ledger.held().total, 2);
-        let third = ledger.take(who(3, "10.0.0.3"), 1).unwrap();
-        let mut waiting = pin!(ledger.wait(&second, 2));
+        assert_eq!(quota.held().total, 2);
+        let third = quota.take(who(3, "10.0.0.3"), 1).unwrap();
+        let mut waiting = pin!(quota.wait(&second, 2));
         waiting.as_mut().await;
         drop(third);
-        assert_eq!(ledger.held().total, 4);
+        assert_eq!(quota.held().total, 4);
     }
 
     #[test]
     fn an_amount_that_does_not_fit_changes_nothing() {
-        let ledger = Ledger::new(Shares::of(8));
-        let mut hold = ledger.take(who(1, "::1"), 3).unwrap();
+        let quota = Quota::new(Shares::of(8));
+        let mut hold = quota.take(who(1, "::1"), 3).unwrap();
         assert!(hold.add(2).is_err());
         assert!(hold.add(1).is_ok());
         drop(hold);
-        assert_eq!(ledger.held().total, 0);
+        assert_eq!(quota.held().total, 0);
     }
 
     #[test]
     fn a_part_of_an_amount_can_be_released() {
-        let ledger = Ledger::new(Shares::of(8));
-        let mut hold = ledger.take(who(1, "::1"), 4).unwrap();
+        let quota = Quota::new(Shares::of(8));
+        let mut hold = quota.take(who(1, "::1"), 4).unwrap();
         hold.set(1).unwrap();
-        assert_eq!((ledger.held().total, hold.amount), (1, 1));
+        assert_eq!((quota.held().total, hold.amount), (1, 1));
         assert!(hold.set(5).is_err());
         hold.set(4).unwrap();
-        assert_eq!((ledger.held().total, hold.amount), (4, 4));
+        assert_eq!((quota.held().total, hold.amount), (4, 4));
         drop(hold);
-        assert!(ledger.held().by_holder.is_empty());
+        assert!(quota.held().by_holder.is_empty());
     }
 
     /// Takes slots for callers with these tokens until no slot is available. Each call comes from one of
     /// eight addresses, on a new connection.
-    fn fill(ledger: &Ledger, tokens: u64, at_a_time: usize) -> Vec<Hold> {
+    fn fill(quota: &Quota, tokens: u64, at_a_time: usize) -> Vec<Hold> {
         let mut connections = 0..;
         let mut held = Vec::new();
         loop {
@@ -324,7 +324,7 @@ mod tests {
                 held.extend(connections.by_ref().take(at_a_time).filter_map(|connection| {
                     let network = Some([10, 0, 0, u8::try_from(connection % 8).unwrap()].into());
                     let token = Some(TokenId::of(token));
-                    ledger.take(Who { connection, network, token }, 1).ok()
+                    quota.take(Who { connection, network, token }, 1).ok()
                 }));
             }
             if held.len() == before {
@@ -334,57 +334,57 @@ mod tests {
     }
 
     #[test]
-    fn another_token_gets_a_place_while_others_take_all_they_can() {
+    fn a_new_token_gets_a_slot_while_other_tokens_take_all_available_slots() {
         for total in 2..=64_usize {
             // Each takes most of what the previous one leaves.
             let hostile = u64::from(total.ilog2().saturating_sub(1).max(1));
             // One after the other, and in turn.
             for at_a_time in [total, 1] {
-                let ledger = Ledger::new(Shares::of(total));
-                let _held = fill(&ledger, hostile, at_a_time);
+                let quota = Quota::new(Shares::of(total));
+                let _held = fill(&quota, hostile, at_a_time);
                 for last in [0, 200] {
                     let other = Who {
                         connection: 1_000_000,
                         network: Some([10, 0, 0, last].into()),
                         token: Some(TokenId::of(99)),
                     };
-                    assert!(ledger.take(other, 1).is_ok(), "{total}, {hostile} hostile, {at_a_time}, {last}");
+                    assert!(quota.take(other, 1).is_ok(), "{total}, {hostile} hostile, {at_a_time}, {last}");
                 }
             }
         }
     }
 
     #[test]
-    fn addresses_that_take_all_they_can_leave_a_place_to_the_next() {
-        let ledger = Ledger::new(Shares::of(64));
+    fn a_new_address_gets_a_slot_while_other_addresses_take_all_available_slots() {
+        let quota = Quota::new(Shares::of(64));
         let mut held = Vec::new();
         let counts = (0..5_u64).map(|address| {
             let before = held.len();
             held.extend((0..64).map_while(|number| {
-                ledger.take(who(address * 100 + number, &format!("10.0.0.{address}")), 1).ok()
+                quota.take(who(address * 100 + number, &format!("10.0.0.{address}")), 1).ok()
             }));
             held.len() - before
         });
         assert_eq!(counts.collect::<Vec<_>>(), [40, 15, 5, 2, 1]);
-        assert!(ledger.take(who(1000, "10.0.0.9"), 1).is_ok());
+        assert!(quota.take(who(1000, "10.0.0.9"), 1).is_ok());
     }
 
     #[test]
     fn a_caller_that_is_alone_gets_most_of_the_total() {
         for (total, most) in [(1, 1), (2, 1), (3, 1), (4, 2), (8, 5), (64, 40)] {
-            assert_eq!(fill(&Ledger::new(Shares::of(total)), 1, total).len(), most, "of {total}");
+            assert_eq!(fill(&Quota::new(Shares::of(total)), 1, total).len(), most, "of {total}");
         }
         assert_eq!(Shares::of(1), Shares { total: 1, connection: 1 });
         assert_eq!(Shares::of(64), Shares { total: 64, connection: 32 });
     }
 
     #[test]
-    fn an_agent_with_many_calls_gets_them_beside_one_hostile_caller() {
-        let ledger = Ledger::new(Shares::of(64));
-        let _hostile = fill(&ledger, 1, 64);
+    fn an_agent_gets_15_of_64_calls_beside_one_hostile_caller() {
+        let quota = Quota::new(Shares::of(64));
+        let _hostile = fill(&quota, 1, 64);
         let agent = |connection| Who { connection, network: None, token: Some(TokenId::of(99)) };
         let calls: Vec<_> =
-            (1000..1064).map_while(|connection| ledger.take(agent(connection), 1).ok()).collect();
+            (1000..1064).map_while(|connection| quota.take(agent(connection), 1).ok()).collect();
         assert_eq!(calls.len(), 15);
     }
 }

@@ -26,8 +26,8 @@ const WHOLE: u32 = 3;
 ///
 /// # Errors
 /// - `Cancelled`: the caller cancels, or ends the body before the message ends.
-/// - `DeadlineExceeded`: no data arrives for `patience`, or the message takes more than three times
-///   `patience`.
+/// - `DeadlineExceeded`: no data arrives for `max_wait`, or the message takes more than three times
+///   `max_wait`.
 /// - `Unavailable`: there is no capacity for the bytes.
 /// - `ResourceExhausted`: the body is much longer than one message.
 /// - `InvalidArgument`: the body is not exactly one message. The reader would return `Internal`, which means
@@ -36,13 +36,13 @@ pub(super) async fn whole(
     headers: &HeaderMap,
     mut body: Body,
     most: usize,
-    patience: Duration,
+    max_wait: Duration,
     mut hold: Hold,
 ) -> Result<(Body, Hold), Status> {
-    let due = Instant::now() + WHOLE * patience;
+    let due = Instant::now() + WHOLE * max_wait;
     let mut first = Bytes::new();
     let mut gathered = BytesMut::new();
-    while let Some(piece) = next(&mut body, patience, due).await? {
+    while let Some(piece) = next(&mut body, max_wait, due).await? {
         hold.add(piece.len()).map_err(no_room)?;
         if first.is_empty() && gathered.is_empty() {
             first = piece;
@@ -111,7 +111,7 @@ pub(super) fn undecodable_as_invalid(answer: &mut Parts) {
 }
 
 /// The next non-empty piece; `None` at the end.
-async fn next(body: &mut Body, patience: Duration, due: Instant) -> Result<Option<Bytes>, Status> {
+async fn next(body: &mut Body, max_wait: Duration, due: Instant) -> Result<Option<Bytes>, Status> {
     // Empty pieces are no progress.
     let piece = async {
         while let Some(frame) = body.frame().await {
@@ -127,11 +127,11 @@ async fn next(body: &mut Body, patience: Duration, due: Instant) -> Result<Optio
         }
         Ok(None)
     };
-    timeout_at(due.min(Instant::now() + patience), piece).await.unwrap_or_else(|_| {
+    timeout_at(due.min(Instant::now() + max_wait), piece).await.unwrap_or_else(|_| {
         Err(logged_in_full(Status::deadline_exceeded(format!(
             "no data of the request's message arrived for {} s (--stall-timeout-seconds), or not all of it within {} s",
-            patience.as_secs(),
-            (WHOLE * patience).as_secs()
+            max_wait.as_secs(),
+            (WHOLE * max_wait).as_secs()
         ))))
     })
 }
@@ -154,7 +154,7 @@ fn no_room(full: NoRoom) -> Status {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::server::transport::places::{Ledger, Shares, Who};
+    use crate::server::transport::places::{Quota, Shares, Who};
     use http_body::Frame;
     use http_body_util::StreamBody;
 
@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn hold() -> Hold {
-        Ledger::new(Shares::of(64)).open(Who::default())
+        Quota::new(Shares::of(64)).open(Who::default())
     }
 
     async fn read(body: Body, most: usize) -> Result<Bytes, Status> {

@@ -19,7 +19,7 @@ use crate::numbers;
 use crate::proto::descriptor_pool;
 use crate::proto::log_text::logged_in_full;
 use crate::proto::request_memory::{CallMemory, counted, exhausted, within};
-use crate::server::transport::places::{Hold, Ledger, Shares, Who};
+use crate::server::transport::places::{Hold, Quota, Shares, Who};
 use crate::server::transport::who::who;
 
 /// Longest page token that the protocol allows, in bytes. A request that can continue a listing may be longer
@@ -28,7 +28,7 @@ pub(super) const PAGE_TOKEN: usize = 1024 * 1024;
 /// Memory of all requests together, unless a single request may take more.
 const MEMORY: usize = 32 * 1024 * 1024;
 /// How long a request waits for memory.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 /// Bytes before a message: the compression flag and the length.
 const PREFIX: usize = 5;
 /// The compression limit of gzip: how many bytes one compressed byte can expand to, plus a margin.
@@ -38,7 +38,7 @@ const INFLATION: usize = 1040;
 #[derive(Debug, Clone)]
 pub(crate) struct RequestMemoryLayer {
     /// The memory that each caller uses.
-    shares: Ledger,
+    shares: Quota,
     /// Longest request of each call, by path.
     longest: Arc<HashMap<String, usize>>,
     changes_are_off: bool,
@@ -64,7 +64,7 @@ impl RequestMemoryLayer {
         // A compressed request fits together with its decompressed form.
         let largest = 4 * longest.values().copied().max().unwrap_or_default();
         Self {
-            shares: Ledger::new(Shares::of(MEMORY.max(largest))),
+            shares: Quota::new(Shares::of(MEMORY.max(largest))),
             longest: Arc::new(longest),
             changes_are_off,
         }
@@ -130,7 +130,7 @@ where
 
 /// The memory of one call, counted in total and for its caller.
 struct Memory {
-    shares: Ledger,
+    shares: Quota,
     hold: Mutex<Hold>,
     changes_are_off: bool,
 }
@@ -210,7 +210,7 @@ impl http_body::Body for RequestBody {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             let grow: Grow = Box::pin(Arc::clone(&self.memory).grow(missing));
-            self.waiting = Some((piece, Box::pin(timeout(PATIENCE, grow))));
+            self.waiting = Some((piece, Box::pin(timeout(MAX_WAIT, grow))));
         }
         let Some((_, grow)) = &mut self.waiting else { return Poll::Ready(None) };
         let grown = ready!(grow.as_mut().poll(context));
@@ -333,7 +333,7 @@ mod tests {
         body(&layer, MIB, false, 60_000).collect().await.unwrap();
         // The remaining memory is sufficient for the free part of each.
         let mut second = body(&layer, 2 * MIB, true, 2 * MIB);
-        let waiting = tokio::time::timeout(PATIENCE / 2, second.frame()).await;
+        let waiting = tokio::time::timeout(MAX_WAIT / 2, second.frame()).await;
         assert!(waiting.is_err());
         held.clear();
         second.frame().await.unwrap().unwrap();

@@ -17,7 +17,7 @@ use crate::numbers;
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::connection::Peer;
 use crate::server::transport::deadline::deadline_exceeded;
-use crate::server::transport::places::{Hold, Ledger, Who};
+use crate::server::transport::places::{Hold, Quota, Who};
 
 /// The body of an answer. The call counts as in progress until the answer is sent to the client, because a
 /// client that does not read its answers makes the server keep them. HTTP/2 queues parts of an answer when the body
@@ -28,7 +28,7 @@ pub(crate) struct ResponseBody<H> {
     rest: Option<Rest<H>>,
     deadline: Option<CallDeadline>,
     ended: bool,
-    answers: Ledger,
+    answers: Quota,
     who: Who,
     call: Arc<Call<H>>,
 }
@@ -68,7 +68,7 @@ pub(crate) struct CallDeadline {
 
 /// How long a client may leave an answer unread.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct MaxWait {
     /// Maximum time without progress.
     pub(crate) stall: Duration,
     /// Maximum time in total.
@@ -101,14 +101,14 @@ impl<H: Send + Sync + 'static> ResponseBody<H> {
     pub(crate) fn new(
         body: Body,
         deadline: Option<CallDeadline>,
-        (answers, who): (Ledger, Who),
+        (answers, who): (Quota, Who),
         held: H,
-        slow_client: Option<(Peer, Patience)>,
+        slow_client: Option<(Peer, MaxWait)>,
     ) -> Self {
         let (open, closed) = oneshot::channel();
         let unread = UnreadTime::default();
-        if let Some((peer, patience)) = slow_client {
-            tokio::spawn(unread.clone().close_after(patience, peer, closed));
+        if let Some((peer, max_wait)) = slow_client {
+            tokio::spawn(unread.clone().close_after(max_wait, peer, closed));
         }
         let call = Arc::new(Call { unread, _held: held, _open: open });
         Self { body, rest: None, deadline, ended: false, answers, who, call }
@@ -228,12 +228,12 @@ impl UnreadTime {
 
     /// Closes the connection if the client leaves the answer unread for too long, unless the call ends
     /// first.
-    async fn close_after(self, patience: Patience, peer: Peer, mut ended: oneshot::Receiver<()>) {
+    async fn close_after(self, max_wait: MaxWait, peer: Peer, mut ended: oneshot::Receiver<()>) {
         loop {
-            let left = self.lock().left(patience);
+            let left = self.lock().left(max_wait);
             if left.is_zero() {
                 peer.log_hung_up("does not read its responses");
-                return peer.seat.closer.close();
+                return peer.slot.closer.close();
             }
             if timeout(left.max(TICK), &mut ended).await.is_ok() {
                 return;
@@ -257,9 +257,9 @@ impl Stopwatch {
     }
 
     /// How long the client may still leave the answer unread.
-    fn left(&self, patience: Patience) -> Duration {
-        let now = patience.stall.saturating_sub(self.current());
-        now.min(patience.total.saturating_sub(self.elapsed()))
+    fn left(&self, max_wait: MaxWait) -> Duration {
+        let now = max_wait.stall.saturating_sub(self.current());
+        now.min(max_wait.total.saturating_sub(self.elapsed()))
     }
 }
 
@@ -277,7 +277,7 @@ mod tests {
         Body::new(StreamBody::new(tokio_stream::iter(frames)))
     }
 
-    fn answer(lengths: &[usize], answers: &Ledger) -> (ResponseBody<Arc<()>>, Arc<()>) {
+    fn answer(lengths: &[usize], answers: &Quota) -> (ResponseBody<Arc<()>>, Arc<()>) {
         let place = Arc::new(());
         let of = (answers.clone(), Who::default());
         (ResponseBody::new(messages(lengths), None, of, Arc::clone(&place), None), place)
@@ -289,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_queued_part_keeps_the_resources_of_its_call() {
-        let answers = Ledger::new(Shares::of(1_000_000));
+        let answers = Quota::new(Shares::of(1_000_000));
         let (mut body, place) = answer(&[PART + 1], &answers);
         drop(part(&mut body).await);
         let mut last = part(&mut body).await;
@@ -305,7 +305,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_was_read_releases_its_bytes() {
-        let answers = Ledger::new(Shares::of(1_000));
+        let answers = Quota::new(Shares::of(1_000));
         let (mut body, place) = answer(&[400; 100], &answers);
         for _ in 0..100 {
             assert_eq!(part(&mut body).await.len(), 400);
@@ -319,11 +319,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn counts_the_time_while_parts_are_queued() {
-        let answers = Ledger::new(Shares::of(1_000_000));
+        let answers = Quota::new(Shares::of(1_000_000));
         let (mut body, _place) = answer(&[1, 2], &answers);
         let second = Duration::from_secs(1);
         let left = |body: &ResponseBody<_>| {
-            body.call.unread.lock().left(Patience { stall: 10 * second, total: 12 * second })
+            body.call.unread.lock().left(MaxWait { stall: 10 * second, total: 12 * second })
         };
         tokio::time::advance(second).await;
         assert_eq!(left(&body), 10 * second);

@@ -46,7 +46,7 @@ pub(crate) enum TokenError {
     },
     /// The file holds too many tokens.
     #[error(
-        "auth-token-file: {} must hold at most {MOST} tokens, because each call is compared with all of them",
+        "auth-token-file: {} must hold at most {LIMIT} tokens, because each call is compared with all of them",
         shown(path)
     )]
     TooMany {
@@ -58,7 +58,7 @@ pub(crate) enum TokenError {
 /// Shortest accepted token in characters.
 const SHORTEST: usize = 16;
 /// The most tokens in a file, because each call is compared with all of them.
-const MOST: usize = 1000;
+const LIMIT: usize = 1000;
 
 impl Tokens {
     /// The tokens in the file, one per line, reloaded when the file changes.
@@ -143,7 +143,7 @@ fn read(path: &Path) -> Result<Vec<SecretString>, TokenError> {
     if lines().next().is_none() || !lines().all(usable) {
         return Err(TokenError::Unusable { path: path.to_owned() });
     }
-    if lines().nth(MOST).is_some() {
+    if lines().nth(LIMIT).is_some() {
         return Err(TokenError::TooMany { path: path.to_owned() });
     }
     Ok(lines().map(SecretString::from).collect())
@@ -177,8 +177,8 @@ mod tests {
     #[test]
     fn the_number_of_tokens_is_limited() {
         let lines = |count: usize| "0123456789abcdef\n".repeat(count);
-        assert_eq!(tokens(&lines(MOST)).unwrap().len(), MOST);
-        assert!(matches!(tokens(&lines(MOST + 1)), Err(TokenError::TooMany { .. })));
+        assert_eq!(tokens(&lines(LIMIT)).unwrap().len(), LIMIT);
+        assert!(matches!(tokens(&lines(LIMIT + 1)), Err(TokenError::TooMany { .. })));
     }
 
     #[test]

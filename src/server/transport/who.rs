@@ -9,10 +9,10 @@ use crate::server::transport::tokens::TokenId;
 /// The caller of this request, after the check of its token.
 pub(super) fn who<B>(request: &Request<B>) -> Who {
     let token = request.extensions().get::<TokenId>().copied();
-    let seat = request.extensions().get::<Peer>().map(|peer| &peer.seat);
-    seat.map_or(Who { token, ..Who::default() }, |seat| Who {
-        connection: seat.number,
-        network: seat.network,
+    let slot = request.extensions().get::<Peer>().map(|peer| &peer.slot);
+    slot.map_or(Who { token, ..Who::default() }, |slot| Who {
+        connection: slot.number,
+        network: slot.network,
         token,
     })
 }

@@ -32,7 +32,7 @@ pub(crate) use plan::{Method, Plan, Tls};
 use super::server::{Server, program};
 
 /// How long a test waits for an expected event.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A name of the double that only [`ConnectProxy`](super::faulty_http::ConnectProxy) resolves. The address of the
 /// double is a loopback address, which clients never reach through a proxy.
@@ -246,14 +246,14 @@ impl C1 {
 
     /// Waits for the end of a task.
     pub(crate) async fn finished(&self, id: &str) -> Finished {
-        self.finished_within(PATIENCE, id).await
+        self.finished_within(MAX_WAIT, id).await
     }
 
     /// Like [`finished`](Self::finished), with this timeout.
-    pub(crate) async fn finished_within(&self, patience: Duration, id: &str) -> Finished {
+    pub(crate) async fn finished_within(&self, max_wait: Duration, id: &str) -> Finished {
         let what = format!("the end of {id}");
         let find = |state: &State| state.finished.get(id).cloned();
-        let request = self.wait_for(patience, &what, find).await;
+        let request = self.wait_for(max_wait, &what, find).await;
         match request.final_state.clone().unwrap() {
             FinalState::Success(_) => {
                 assert_eq!(request.status, None);
@@ -274,7 +274,7 @@ impl C1 {
 
     /// Waits for this number of calls of a method, and returns all of them.
     pub(crate) async fn called(&self, method: Method, times: usize) -> Vec<Call> {
-        self.wait_for(PATIENCE, &format!("{times} calls of {method:?}"), |state| {
+        self.wait_for(MAX_WAIT, &format!("{times} calls of {method:?}"), |state| {
             let calls: Vec<Call> = state.calls.iter().filter(|call| call.method == method).cloned().collect();
             (calls.len() >= times).then_some(calls)
         })
@@ -329,8 +329,8 @@ impl C1 {
         assert_eq!(self.shared.lock().faults, Vec::<String>::new());
     }
 
-    async fn wait_for<T>(&self, patience: Duration, what: &str, find: impl FnMut(&State) -> Option<T>) -> T {
-        match tokio::time::timeout(patience, self.shared.until(find)).await {
+    async fn wait_for<T>(&self, max_wait: Duration, what: &str, find: impl FnMut(&State) -> Option<T>) -> T {
+        match tokio::time::timeout(max_wait, self.shared.until(find)).await {
             Ok(found) => found,
             Err(_) => panic!("timed out waiting for {what}; calls: {:?}", self.calls()),
         }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a test waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// The double, for one function: an event could be lost on the connection of an ended one. Stopped when dropped.
 pub(crate) struct Lambda {
@@ -77,7 +77,7 @@ impl Lambda {
 
     /// The function's result for an event, with a time limit of a minute.
     pub(crate) async fn invoke(&self, body: impl Into<Bytes>) -> Posted {
-        let deadline = SystemTime::now() + PATIENCE;
+        let deadline = SystemTime::now() + MAX_WAIT;
         let since = deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap();
         self.invoke_until(Some(&since.as_millis().to_string()), body).await
     }
@@ -89,7 +89,7 @@ impl Lambda {
         self.shared.waiting.lock().unwrap().insert(id.clone(), answer);
         let event = Event { id, deadline: deadline.map(str::to_owned), body: body.into() };
         self.events.send(event).unwrap_or_else(|_| panic!("the double has ended"));
-        tokio::time::timeout(PATIENCE, answered).await.expect("no answer in time").expect("no answer")
+        tokio::time::timeout(MAX_WAIT, answered).await.expect("no answer in time").expect("no answer")
     }
 
     /// Answers the next request for an event with the status 500.

@@ -6,7 +6,7 @@ use crate::agent::c1z::image::keys::ranks_of;
 use crate::agent::expansion::SetId;
 
 /// Above this size in bytes, the cache is cleared to limit memory.
-const MOST_ENCODED: usize = 16 << 20;
+const MAX_ENCODED: usize = 16 << 20;
 
 /// Encoded sources; each set is encoded once.
 pub(super) struct EncodedSources<'a> {
@@ -33,7 +33,7 @@ impl<'a> EncodedSources<'a> {
     }
 
     fn encode(&mut self, set: SetId) -> (u32, u32) {
-        if self.bytes.len() > MOST_ENCODED {
+        if self.bytes.len() > MAX_ENCODED {
             self.bytes.clear();
             self.places.fill((0, 0));
         }

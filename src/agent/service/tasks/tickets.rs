@@ -16,7 +16,7 @@ use crate::proto::connectorapi::task::{
 };
 
 /// Maximum number of schemas in a report.
-const MOST_SCHEMAS: usize = 100;
+const MAX_SCHEMAS: usize = 100;
 
 pub(super) async fn create(connector: &Channel, task: CreateTicketTask) -> Outcome {
     let annotations = task.annotations.clone();
@@ -77,12 +77,12 @@ pub(super) async fn list_schemas(connector: &Channel, _: ListTicketSchemasTask) 
         let empty = answer.list.is_empty();
         list.extend(answer.list);
         // Ends the loop for a connector that returns empty pages, or the same page, endlessly.
-        if list.len() >= MOST_SCHEMAS || empty || matches!(answer.next_page_token.as_str(), "") {
+        if list.len() >= MAX_SCHEMAS || empty || matches!(answer.next_page_token.as_str(), "") {
             break;
         }
         page_token = answer.next_page_token;
     }
-    list.truncate(MOST_SCHEMAS);
+    list.truncate(MAX_SCHEMAS);
     if list.is_empty() {
         return Failure::plain("connector returned no ticket schemas").into();
     }

@@ -1,7 +1,7 @@
 //! All kinds of keys, curves, signatures and certificates that OpenSSL can create: each works, or the error
 //! names it.
 
-use super::openssl::{P256, Workshop};
+use super::openssl::{OpensslDir, P256};
 use super::*;
 
 const VERSION_3: &str = "-extfile openssl.cnf -extensions server";
@@ -15,9 +15,9 @@ fn expect(outcome: &Result<(), String>, words: &str, what: &str) {
 
 #[test]
 fn every_kind_of_key_works_or_the_error_names_it() {
-    let workshop = Workshop::open();
-    workshop.authority("authority", P256);
-    let full = settings(SslMode::VerifyFull, workshop.roots("authority"));
+    let openssl_dir = OpensslDir::open();
+    openssl_dir.authority("authority", P256);
+    let full = settings(SslMode::VerifyFull, openssl_dir.roots("authority"));
     let unchecked = settings(SslMode::Require, Roots::Platform);
     let nothing = "curve, such as secp256k1 or brainpoolP256r1";
     let restricted = "-algorithm RSA-PSS -pkeyopt rsa_pss_keygen_md:sha256 \
@@ -49,18 +49,18 @@ fn every_kind_of_key_works_or_the_error_names_it() {
         ("-algorithm ED448", "", "Ed448"),
         ("-algorithm ED448", "-tls1_2", "Ed448"),
     ] {
-        workshop.issue("server", key, HOST, "authority", VERSION_3);
+        openssl_dir.issue("server", key, HOST, "authority", VERSION_3);
         for settings in [&full, &unchecked] {
-            expect(&workshop.shake("server", more, settings), words, &format!("{key} {more}"));
+            expect(&openssl_dir.shake("server", more, settings), words, &format!("{key} {more}"));
         }
     }
 }
 
 #[test]
 fn every_key_exchange_curve_works_or_the_error_names_the_setting() {
-    let workshop = Workshop::open();
-    workshop.self_signed("server", P256, HOST, "-extensions server");
-    let full = settings(SslMode::VerifyFull, workshop.roots("server"));
+    let openssl_dir = OpensslDir::open();
+    openssl_dir.self_signed("server", P256, HOST, "-extensions server");
+    let full = settings(SslMode::VerifyFull, openssl_dir.roots("server"));
     for version in ["-tls1_2", "-tls1_3"] {
         for (curve, words) in [
             ("P-256", ""),
@@ -71,14 +71,14 @@ fn every_key_exchange_curve_works_or_the_error_names_the_setting() {
             ("X448", "no certificate, cipher or curve"),
         ] {
             let more = format!("{version} -curves {curve}");
-            expect(&workshop.shake("server", &more, &full), words, &more);
+            expect(&openssl_dir.shake("server", &more, &full), words, &more);
         }
     }
 }
 
 #[test]
 fn every_kind_of_signature_works_or_the_error_names_it() {
-    let workshop = Workshop::open();
+    let openssl_dir = OpensslDir::open();
     let rsa = "-algorithm RSA -pkeyopt rsa_keygen_bits:2048";
     let p384 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-384";
     let p521 = "-algorithm EC -pkeyopt ec_paramgen_curve:P-521";
@@ -110,26 +110,26 @@ fn every_kind_of_signature_works_or_the_error_names_it() {
         ("-algorithm ED25519", "", ""),
         ("-algorithm ED448", "", "signed by Ed448, which is not trusted"),
     ] {
-        workshop.authority("authority", key);
-        workshop.issue("server", P256, HOST, "authority", &format!("{more} {VERSION_3}"));
-        let full = settings(SslMode::VerifyFull, workshop.roots("authority"));
-        expect(&workshop.shake("server", "", &full), words, &format!("{key} {more}"));
+        openssl_dir.authority("authority", key);
+        openssl_dir.issue("server", P256, HOST, "authority", &format!("{more} {VERSION_3}"));
+        let full = settings(SslMode::VerifyFull, openssl_dir.roots("authority"));
+        expect(&openssl_dir.shake("server", "", &full), words, &format!("{key} {more}"));
         // The same for a certificate of version 1.
-        workshop.issue("old", P256, HOST, "authority", more);
-        assert!(workshop.is_version_1("old"));
-        expect(&workshop.shake("old", "", &full), words, &format!("version 1, {key} {more}"));
+        openssl_dir.issue("old", P256, HOST, "authority", more);
+        assert!(openssl_dir.is_version_1("old"));
+        expect(&openssl_dir.shake("old", "", &full), words, &format!("version 1, {key} {more}"));
     }
 }
 
 #[test]
 fn verifies_certificates_of_version_1_like_others() {
-    let workshop = Workshop::open();
-    workshop.authority("authority", P256);
-    workshop.authority("stranger", P256);
+    let openssl_dir = OpensslDir::open();
+    openssl_dir.authority("authority", P256);
+    openssl_dir.authority("stranger", P256);
     // The intermediate authority of Postgres's manual.
-    workshop.issue("between", P256, "between", "authority", "-extfile openssl.cnf -extensions authority");
-    workshop.issue("nobody", P256, "nobody", "authority", "-extfile openssl.cnf -extensions nobody");
-    workshop.issue("old-between", P256, "old-between", "authority", "");
+    openssl_dir.issue("between", P256, "between", "authority", "-extfile openssl.cnf -extensions authority");
+    openssl_dir.issue("nobody", P256, "nobody", "authority", "-extfile openssl.cnf -extensions nobody");
+    openssl_dir.issue("old-between", P256, "old-between", "authority", "");
     for (name, subject, authority) in [
         ("below", HOST, "authority"),
         ("of-stranger", HOST, "stranger"),
@@ -139,10 +139,10 @@ fn verifies_certificates_of_version_1_like_others() {
         ("below-nobody", HOST, "nobody"),
         ("below-old", HOST, "old-between"),
     ] {
-        workshop.issue(name, P256, subject, authority, "");
-        assert!(workshop.is_version_1(name));
+        openssl_dir.issue(name, P256, subject, authority, "");
+        assert!(openssl_dir.is_version_1(name));
     }
-    let root = || workshop.roots("authority");
+    let root = || openssl_dir.roots("authority");
     let [ca, full] = [SslMode::VerifyCa, SslMode::VerifyFull].map(|mode| settings(mode, root()));
     let unknown = "no trusted certificate authority";
     for (name, more, settings, words) in [
@@ -157,25 +157,25 @@ fn verifies_certificates_of_version_1_like_others() {
         ("below-nobody", "-cert_chain nobody.crt", &ca, unknown),
         ("below-old", "-cert_chain old-between.crt", &ca, unknown),
     ] {
-        expect(&workshop.shake(name, more, settings), words, &format!("{name} {more}"));
+        expect(&openssl_dir.shake(name, more, settings), words, &format!("{name} {more}"));
     }
     // The certificate itself is trusted, regardless of its issuer.
-    let listed = settings(SslMode::VerifyFull, workshop.roots("below"));
-    expect(&workshop.shake("below", "", &listed), "", "a certificate that is listed");
-    expect(&workshop.shake("of-stranger", "", &listed), unknown, "another one");
+    let listed = settings(SslMode::VerifyFull, openssl_dir.roots("below"));
+    expect(&openssl_dir.shake("below", "", &listed), "", "a certificate that is listed");
+    expect(&openssl_dir.shake("of-stranger", "", &listed), unknown, "another one");
 }
 
 #[test]
 fn a_common_name_counts_without_an_alternative_name() {
-    let workshop = Workshop::open();
-    workshop.self_signed("manual", P256, HOST, "-extensions authority");
-    workshop.self_signed("other", P256, "other.example.com", "-extensions server");
-    let named = |name: &str| settings(SslMode::VerifyFull, workshop.roots(name));
-    expect(&workshop.shake("manual", "", &named("manual")), "", "the recipe of the manual");
-    expect(&workshop.shake("other", "", &named("other")), "", "an alternative name");
-    workshop.self_signed("wrong", P256, HOST, "-addext subjectAltName=DNS:x.example.com");
+    let openssl_dir = OpensslDir::open();
+    openssl_dir.self_signed("manual", P256, HOST, "-extensions authority");
+    openssl_dir.self_signed("other", P256, "other.example.com", "-extensions server");
+    let named = |name: &str| settings(SslMode::VerifyFull, openssl_dir.roots(name));
+    expect(&openssl_dir.shake("manual", "", &named("manual")), "", "the recipe of the manual");
+    expect(&openssl_dir.shake("other", "", &named("other")), "", "an alternative name");
+    openssl_dir.self_signed("wrong", P256, HOST, "-addext subjectAltName=DNS:x.example.com");
     expect(
-        &workshop.shake("wrong", "", &named("wrong")),
+        &openssl_dir.shake("wrong", "", &named("wrong")),
         "is for \"x.example.com\"",
         "a name that does not count",
     );
@@ -183,9 +183,9 @@ fn a_common_name_counts_without_an_alternative_name() {
 
 #[test]
 fn every_kind_of_client_key_works_or_the_error_names_it() {
-    let workshop = Workshop::open();
-    workshop.authority("authority", P256);
-    workshop.issue("server", P256, HOST, "authority", VERSION_3);
+    let openssl_dir = OpensslDir::open();
+    openssl_dir.authority("authority", P256);
+    openssl_dir.issue("server", P256, HOST, "authority", VERSION_3);
     for (key, words) in [
         ("-algorithm RSA -pkeyopt rsa_keygen_bits:2048", ""),
         ("-algorithm RSA -pkeyopt rsa_keygen_bits:1024", "RSA with 1024 bits"),
@@ -197,12 +197,12 @@ fn every_kind_of_client_key_works_or_the_error_names_it() {
         ("-algorithm ED25519", ""),
         ("-algorithm ED448", "Ed448"),
     ] {
-        workshop.issue("client", key, "baton", "authority", "");
-        let full = settings(SslMode::VerifyFull, workshop.roots("authority"));
-        let shown = TlsSettings { identity: Some(workshop.identity("client")), ..full };
+        openssl_dir.issue("client", key, "baton", "authority", "");
+        let full = settings(SslMode::VerifyFull, openssl_dir.roots("authority"));
+        let shown = TlsSettings { identity: Some(openssl_dir.identity("client")), ..full };
         for version in ["-tls1_2", "-tls1_3"] {
             let more = format!("{version} -Verify 1 -CAfile authority.crt -verify_return_error");
-            expect(&workshop.shake("server", &more, &shown), words, &format!("{key} {version}"));
+            expect(&openssl_dir.shake("server", &more, &shown), words, &format!("{key} {version}"));
         }
     }
 }

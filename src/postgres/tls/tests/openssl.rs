@@ -9,7 +9,7 @@ use rustls::Stream;
 use super::*;
 
 /// A directory for keys and certificates, which are named by their files.
-pub(super) struct Workshop(TempDir);
+pub(super) struct OpensslDir(TempDir);
 
 /// A server that is stopped when dropped.
 struct Running {
@@ -32,7 +32,7 @@ subjectAltName = DNS:db.example.com
 basicConstraints = critical, CA:FALSE
 ";
 
-impl Workshop {
+impl OpensslDir {
     pub(super) fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         write(&directory, "openssl.cnf", CONFIGURATION);

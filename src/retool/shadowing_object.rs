@@ -7,7 +7,7 @@ use crate::postgres::identifier::quoted;
 /// An operator, a function, a table or a type to which an unqualified name in a trigger can resolve. Its
 /// owner has no rights over Retool's tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Impostor {
+pub(crate) struct ShadowingObject {
     /// `operator`, `function`, `table` or `type`.
     pub(crate) kind: String,
     /// Its schema, as Postgres spells it.
@@ -18,7 +18,7 @@ pub(crate) struct Impostor {
     pub(crate) owner: String,
 }
 
-impl fmt::Display for Impostor {
+impl fmt::Display for ShadowingObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, schema, name, owner } = self;
         let name = if kind == "operator" { name.clone() } else { quoted(name) };
@@ -27,6 +27,6 @@ impl fmt::Display for Impostor {
 }
 
 /// The objects in one line.
-pub(crate) fn listed(impostors: &[Impostor]) -> String {
-    impostors.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+pub(crate) fn listed(shadowing_objects: &[ShadowingObject]) -> String {
+    shadowing_objects.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

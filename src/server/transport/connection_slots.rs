@@ -1,11 +1,11 @@
 //! The open connections, and which of them is closed to make room for a new one.
 //!
-//! A connection is unauthenticated until one of its calls or its client certificate is accepted. Some seats
+//! A connection is unauthenticated until one of its calls or its client certificate is accepted. Some slots
 //! are reserved for unauthenticated connections, so that the server always accepts a new connection:
 //!
 //! - A new connection replaces the oldest unauthenticated connection of the network that has the most of
 //!   them. If several networks have the most, networks from which no caller has authenticated come first.
-//! - If all seats for authenticated connections are taken, a newly authenticated connection replaces a
+//! - If all slots for authenticated connections are taken, a newly authenticated connection replaces a
 //!   connection of the token that has the most, in the network from which this token has the most. Without
 //!   tokens, it replaces a connection of the network that has the most.
 //!
@@ -24,7 +24,7 @@ use crate::server::transport::tokens::TokenId;
 
 /// All open connections.
 #[derive(Debug, Clone)]
-pub(crate) struct Seats(Arc<Inner>);
+pub(crate) struct ConnectionSlots(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -38,8 +38,8 @@ struct Inner {
 struct Open {
     next: u64,
     /// In order of arrival, as in `trusted`.
-    unauthenticated: BTreeMap<u64, Arc<Seat>>,
-    trusted: BTreeMap<u64, Arc<Seat>>,
+    unauthenticated: BTreeMap<u64, Arc<ConnectionSlot>>,
+    trusted: BTreeMap<u64, Arc<ConnectionSlot>>,
     unauthenticated_of: HashMap<Network, usize>,
     /// The networks from which callers have authenticated last, and when: the number of the next connection.
     known: HashMap<Network, u64>,
@@ -47,7 +47,7 @@ struct Open {
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct ConnectionSlot {
     pub(crate) number: u64,
     pub(crate) network: Network,
     /// Closes the connection.
@@ -65,29 +65,29 @@ pub(crate) struct Seat {
     idle_since: Mutex<Instant>,
     /// When the last call of any kind ended, such as a refused one.
     quiet_since: Mutex<Instant>,
-    seats: Weak<Inner>,
+    slots: Weak<Inner>,
 }
 
-/// An occupied seat; released when dropped.
+/// An occupied slot; released when dropped.
 #[derive(Debug)]
-pub(crate) struct Seated(pub(crate) Arc<Seat>);
+pub(crate) struct OccupiedSlot(pub(crate) Arc<ConnectionSlot>);
 
 /// A call that has begun on a connection.
 #[derive(Debug)]
-pub(crate) struct Begun(Arc<Seat>);
+pub(crate) struct Begun(Arc<ConnectionSlot>);
 
 /// A call in progress on a connection, whose message has arrived.
 #[derive(Debug)]
 pub(crate) struct Busy(Begun);
 
-/// All seats of authenticated connections are taken, and this caller cannot replace another one.
+/// All slots of authenticated connections are taken, and this caller cannot replace another one.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NoSeat {
-    /// The number of these seats.
+pub(crate) struct NoFreeSlot {
+    /// The number of these slots.
     pub(crate) most: usize,
 }
 
-/// The minimum number of seats for unauthenticated connections, if there are that many seats.
+/// The minimum number of slots for unauthenticated connections, if there are that many slots.
 const FEW: usize = 16;
 /// How many networks are remembered from which callers have authenticated.
 const KNOWN: usize = 1024;
@@ -99,8 +99,8 @@ const SPENT_LONGEST_IDLE: Duration = Duration::from_secs(1);
 /// authentication.
 const UNAUTHENTICATED_CALLS: usize = 8;
 
-impl Seats {
-    /// Creates seats for `most` connections. At least one, and a quarter of more than seven, is left to
+impl ConnectionSlots {
+    /// Creates slots for `most` connections. At least one, and a quarter of more than seven, is left to
     /// unauthenticated ones.
     pub(crate) fn new(most: usize) -> Self {
         let quarter = most / 4;
@@ -109,14 +109,14 @@ impl Seats {
         Self(Arc::new(Inner { most, most_unauthenticated, most_trusted, open: Mutex::default() }))
     }
 
-    /// The number of seats.
+    /// The number of slots.
     pub(crate) fn most(&self) -> usize {
         self.0.most
     }
 
-    /// Takes a seat for a new connection. Closes another connection if needed; `None` if there is only one
-    /// seat, and it is busy.
-    pub(crate) fn take(&self, network: Network) -> Option<Seated> {
+    /// Takes a slot for a new connection. Closes another connection if needed; `None` if there is only one
+    /// slot, and it is busy.
+    pub(crate) fn take(&self, network: Network) -> Option<OccupiedSlot> {
         let mut open = self.0.open();
         if open.unauthenticated.len() >= self.0.most_unauthenticated {
             open.evict_unauthenticated(network);
@@ -126,7 +126,7 @@ impl Seats {
         }
         let number = open.next;
         open.next += 1;
-        let seat = Arc::new(Seat {
+        let slot = Arc::new(ConnectionSlot {
             number,
             network,
             closer: Closer::default(),
@@ -137,11 +137,11 @@ impl Seats {
             admitted: AtomicUsize::new(0),
             idle_since: Mutex::new(Instant::now()),
             quiet_since: Mutex::new(Instant::now()),
-            seats: Arc::downgrade(&self.0),
+            slots: Arc::downgrade(&self.0),
         });
-        open.unauthenticated.insert(number, Arc::clone(&seat));
+        open.unauthenticated.insert(number, Arc::clone(&slot));
         *open.unauthenticated_of.entry(network).or_default() += 1;
-        Some(Seated(seat))
+        Some(OccupiedSlot(slot))
     }
 
     /// Closes an idle connection, for example if there are no free file descriptors; false if all are busy.
@@ -153,10 +153,10 @@ impl Seats {
     /// new connection.
     pub(crate) fn sweep(&self) {
         let mut open = self.0.open();
-        let idle = |seat: &&Arc<Seat>| !seat.is_busy() && seat.idle() > seat.longest_idle();
+        let idle = |slot: &&Arc<ConnectionSlot>| !slot.is_busy() && slot.idle() > slot.longest_idle();
         let idle: Vec<_> = open.unauthenticated.values().filter(idle).cloned().collect();
-        for seat in idle {
-            open.close(&seat);
+        for slot in idle {
+            open.close(&slot);
         }
     }
 
@@ -169,11 +169,11 @@ impl Seats {
     /// sent. A call whose message has not arrived counts too.
     pub(crate) fn close_idle(&self, quiet: Duration) {
         let mut open = self.0.open();
-        let idle = |seat: &&Arc<Seat>| seat.quiet().is_some_and(|time| time >= quiet);
+        let idle = |slot: &&Arc<ConnectionSlot>| slot.quiet().is_some_and(|time| time >= quiet);
         let all = open.unauthenticated.values().chain(open.trusted.values());
         let idle: Vec<_> = all.filter(idle).cloned().collect();
-        for seat in idle {
-            open.close(&seat);
+        for slot in idle {
+            open.close(&slot);
         }
     }
 }
@@ -198,51 +198,51 @@ impl Open {
     /// so that unknown callers with many addresses do not keep out known ones. Of these, the oldest
     /// connection is closed: one that is about to be authenticated is young.
     fn evict_unauthenticated(&mut self, newcomer: Network) -> bool {
-        let rank = |seat: &Seat| {
-            let count = self.unauthenticated_of.get(&seat.network).copied().unwrap_or_default();
-            (count + usize::from(seat.network == newcomer), !self.known.contains_key(&seat.network))
+        let rank = |slot: &ConnectionSlot| {
+            let count = self.unauthenticated_of.get(&slot.network).copied().unwrap_or_default();
+            (count + usize::from(slot.network == newcomer), !self.known.contains_key(&slot.network))
         };
-        let Some(first) = self.unauthenticated.values().map(|seat| rank(seat)).max() else { return false };
-        let Some(seat) = self.unauthenticated.values().find(|seat| rank(seat) == first).cloned() else {
+        let Some(first) = self.unauthenticated.values().map(|slot| rank(slot)).max() else { return false };
+        let Some(slot) = self.unauthenticated.values().find(|slot| rank(slot) == first).cloned() else {
             return false;
         };
-        self.close(&seat);
+        self.close(&slot);
         true
     }
 
     /// Closes a connection of the holder with the most: the one that has been idle for longest, otherwise the
     /// oldest one. False if all of them are busy and the newcomer belongs to the same holder or is unknown.
-    fn evict_trusted(&mut self, newcomer: Option<&Arc<Seat>>) -> bool {
+    fn evict_trusted(&mut self, newcomer: Option<&Arc<ConnectionSlot>>) -> bool {
         let (mut of_network, mut of_token) = (HashMap::new(), HashMap::new());
-        for seat in self.trusted.values().chain(newcomer) {
-            *of_network.entry(seat.network).or_insert(0_usize) += 1;
-            if let Some(token) = seat.token.get() {
+        for slot in self.trusted.values().chain(newcomer) {
+            *of_network.entry(slot.network).or_insert(0_usize) += 1;
+            if let Some(token) = slot.token.get() {
                 *of_token.entry(*token).or_insert(0_usize) += 1;
             }
         }
         // The token comes first, because a caller can have many addresses. A caller with few connections has a
         // small size, even if it shares its network with a caller that has many.
-        let size = |seat: &Seat| {
-            let of_network = of_network.get(&seat.network).copied().unwrap_or(1);
-            let of_token = seat.token.get().and_then(|token| of_token.get(token)).copied();
+        let size = |slot: &ConnectionSlot| {
+            let of_network = of_network.get(&slot.network).copied().unwrap_or(1);
+            let of_token = slot.token.get().and_then(|token| of_token.get(token)).copied();
             (of_token.unwrap_or(of_network), of_network)
         };
-        let Some(largest) = self.trusted.values().map(|seat| size(seat)).max() else { return false };
-        let holder = || self.trusted.values().filter(|seat| size(seat) == largest);
-        let idle = holder().filter(|seat| !seat.is_busy()).max_by_key(|seat| seat.idle());
+        let Some(largest) = self.trusted.values().map(|slot| size(slot)).max() else { return false };
+        let holder = || self.trusted.values().filter(|slot| size(slot) == largest);
+        let idle = holder().filter(|slot| !slot.is_busy()).max_by_key(|slot| slot.idle());
         let smaller = newcomer.is_some_and(|newcomer| size(newcomer) < largest);
         // Closes an idle connection of the same caller before a busy connection of another caller. Without a
         // new connection, closes any idle connection.
-        let is_own = |seat: &Seat| {
-            newcomer.is_none_or(|own| own.network == seat.network && own.token.get() == seat.token.get())
+        let is_own = |slot: &ConnectionSlot| {
+            newcomer.is_none_or(|own| own.network == slot.network && own.token.get() == slot.token.get())
         };
         let own = || {
-            let idle = self.trusted.values().filter(|seat| !seat.is_busy() && is_own(seat));
-            idle.max_by_key(|seat| seat.idle())
+            let idle = self.trusted.values().filter(|slot| !slot.is_busy() && is_own(slot));
+            idle.max_by_key(|slot| slot.idle())
         };
-        let seat = idle.or_else(own).or_else(|| holder().next().filter(|_| smaller));
-        let Some(seat) = seat.cloned() else { return false };
-        self.close(&seat);
+        let slot = idle.or_else(own).or_else(|| holder().next().filter(|_| smaller));
+        let Some(slot) = slot.cloned() else { return false };
+        self.close(&slot);
         true
     }
 
@@ -257,16 +257,16 @@ impl Open {
         }
     }
 
-    fn close(&mut self, seat: &Seat) {
-        self.remove(seat);
-        seat.closer.close();
+    fn close(&mut self, slot: &ConnectionSlot) {
+        self.remove(slot);
+        slot.closer.close();
     }
 
-    fn remove(&mut self, seat: &Seat) {
-        if self.unauthenticated.remove(&seat.number).is_some() {
-            self.unauthenticated_gone(seat.network);
+    fn remove(&mut self, slot: &ConnectionSlot) {
+        if self.unauthenticated.remove(&slot.number).is_some() {
+            self.unauthenticated_gone(slot.network);
         }
-        self.trusted.remove(&seat.number);
+        self.trusted.remove(&slot.number);
     }
 
     fn unauthenticated_gone(&mut self, network: Network) {
@@ -279,12 +279,12 @@ impl Open {
     }
 }
 
-impl Seat {
+impl ConnectionSlot {
     /// Marks the caller as authenticated, by this token if it has one. Closes another connection if needed.
     ///
     /// # Errors
-    /// [`NoSeat`]: the connection stays unauthenticated.
-    pub(crate) fn trust(&self, token: Option<TokenId>) -> Result<(), NoSeat> {
+    /// [`NoFreeSlot`]: the connection stays unauthenticated.
+    pub(crate) fn trust(&self, token: Option<TokenId>) -> Result<(), NoFreeSlot> {
         if let Some(token) = token {
             // Only the first token counts.
             let _ = self.token.set(token);
@@ -292,17 +292,17 @@ impl Seat {
         if self.is_trusted() {
             return Ok(());
         }
-        let Some(seats) = self.seats.upgrade() else { return Ok(()) };
-        let mut open = seats.open();
+        let Some(slots) = self.slots.upgrade() else { return Ok(()) };
+        let mut open = slots.open();
         // The connection may have been closed at the same time.
-        let Some(seat) = open.unauthenticated.get(&self.number).cloned() else { return Ok(()) };
-        if open.trusted.len() >= seats.most_trusted && !open.evict_trusted(Some(&seat)) {
-            return Err(NoSeat { most: seats.most_trusted });
+        let Some(slot) = open.unauthenticated.get(&self.number).cloned() else { return Ok(()) };
+        if open.trusted.len() >= slots.most_trusted && !open.evict_trusted(Some(&slot)) {
+            return Err(NoFreeSlot { most: slots.most_trusted });
         }
         open.unauthenticated.remove(&self.number);
         open.unauthenticated_gone(self.network);
         open.know(self.network);
-        open.trusted.insert(self.number, seat);
+        open.trusted.insert(self.number, slot);
         self.trusted.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -361,16 +361,16 @@ impl Drop for Begun {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let seat = &self.0.0;
-        *seat.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        seat.admitted.fetch_sub(1, Ordering::Relaxed);
+        let slot = &self.0.0;
+        *slot.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        slot.admitted.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Seated {
+impl Drop for OccupiedSlot {
     fn drop(&mut self) {
-        if let Some(seats) = self.0.seats.upgrade() {
-            seats.open().remove(&self.0);
+        if let Some(slots) = self.0.slots.upgrade() {
+            slots.open().remove(&self.0);
         }
     }
 }
