@@ -22,6 +22,7 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
+use crate::support::parent::Pki;
 use crate::support::postgres::Database;
 use crate::support::raw::{GREETING, Raw};
 use crate::support::server::Server;
