@@ -12,7 +12,7 @@ SIZES = users=$(USERS) groups=$(GROUPS) pages=$(PAGES) resources=$(RESOURCES)
 ORGANIZATIONS = small large
 
 # Most tests wait for a timeout or another program, so more tests than processors run at the same time.
-TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) * 4))
+TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) * 6))
 # The files of incremental builds take more space than all other results, and save time only while you edit the code. To
 # use them, set CARGO_INCREMENTAL=1, or call cargo directly.
 export CARGO_INCREMENTAL ?= 0
@@ -63,7 +63,7 @@ test: needs-test ## check format, lints, documentation and the chart, and run th
 
 test-chart:
 	scripts/test-tools
-	$(MAKE) $(GROUPED) check-chart
+	scripts/unless-passed check-chart $(MAKE) $(GROUPED) check-chart
 
 # Cargo writes the programs with and without the feature lambda to the same path, so the tests of the Lambda function end before
 # the program without the feature is built.
