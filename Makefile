@@ -29,7 +29,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-chart test-build test-others lint-tools test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-chart test-build test-others test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-changed-chart check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
@@ -63,20 +63,27 @@ test: needs-test ## check format, lints, documentation and the chart, and run th
 
 test-chart:
 	scripts/test-tools
-	scripts/unless-passed check-chart $(MAKE) $(GROUPED) check-chart
+	$(MAKE) $(GROUPED) check-changed-chart
 
-# Cargo writes the programs with and without the feature lambda to the same path, so the tests of the Lambda function end before
-# the program without the feature is built.
+# Cargo writes the programs with and without the feature lambda to the same path, so scripts/lambda-tests keeps the program for
+# the tests of the Lambda function.
 test-build: needs-rust lint-tools
 	cargo fmt --check
-	$(MAKE) test-lambda
+	scripts/lambda-tests --build
 	@# rustdoc cannot use make's job server.
 	MAKEFLAGS= RUSTDOC=$(CURDIR)/scripts/rustdoc-both cargo test --doc --features lambda
 	cargo build --bins --examples --bench walk --bench sync --bench grants --bench soak
 	cargo test --no-run $(SUITE)
 
 test-others:
-	$(MAKE) $(GROUPED) judge releases docs-check
+	$(MAKE) $(GROUPED) test-units test-function judge releases docs-check
+
+# The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
+test-units:
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib
+
+test-function:
+	RUST_TEST_THREADS=$(TEST_THREADS) scripts/lambda-tests
 
 # With make 4.4 and newer, cargo is one job, and takes another one from make for each further process.
 JOBS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
@@ -88,7 +95,6 @@ SUITE = --bins --test architecture --test behaviour
 test-behaviour: needs-rust
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(SUITE)
 
-# The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
 test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (cargo feature lambda)
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib --test lambda
 
@@ -143,6 +149,10 @@ soak: ## load the server: 200 clients, restarts of Postgres, hostile callers, un
 
 fuzz-smoke: ## send random bytes, frames and messages to the server (CASES=)
 	PROPTEST_CASES=$(CASES) cargo test --test behaviour -- limits::hostile::
+
+# A line without MAKE, so that make -n does not run it.
+check-changed-chart:
+	scripts/unless-passed check-chart scripts/check-chart
 
 check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (needs Python with pip; the first run takes minutes)
 	scripts/check-chart

@@ -146,8 +146,8 @@ impl Open {
     }
 
     /// Closes a connection if there are more than `most`, and returns whether it closed one. It closes a
-    /// connection of the address that has the most connections, including the new one. If several addresses
-    /// have the most, it closes the oldest of their connections.
+    /// connection of the address that has the most, where the new one counts: the oldest whose request is late,
+    /// or else the oldest. If several addresses have the most, their connections are treated as one group.
     fn make_room(&self, most: usize, newcomer: Option<IpAddr>) -> bool {
         let mut slots = self.slots();
         if slots.len() <= most {

@@ -22,7 +22,7 @@ Examples:
 
 Every setting is a flag (--log-level), a variable (BATON_LOG_LEVEL) and a key (log-level) of ./.baton.yaml or of the file that BATON_CONFIG_PATH names. A flag overrides a variable, and a variable overrides the file.
 
-Exit codes: 0 done, 1 failed, 2 invalid command line or settings, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.";
+Exit codes: 0 done, 1 failed, 2 invalid command line or settings, 130 or 143 if Ctrl-C or SIGTERM stopped a sync or a change.";
 
 /// The command line. Settings are accepted before and after the name of a command.
 pub(crate) fn command(detail: Detail) -> Command {

@@ -63,13 +63,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn as_json(setting: &InForce) -> Value {
     let value = match &setting.value {
-        Shown::Unset | Shown::Secret => Value::Null,
+        Shown::Unset | Shown::Secret | Shown::Withheld(_) => Value::Null,
         Shown::Text(text) => text.as_str().into(),
     };
     json!({
         "setting": setting.name,
         "value": value,
-        "secret": setting.value == Shown::Secret,
+        "secret": matches!(setting.value, Shown::Secret | Shown::Withheld(_)),
         "from": setting.origin.to_string(),
     })
 }

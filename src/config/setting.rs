@@ -26,7 +26,7 @@ pub(crate) struct Setting {
     pub secret: bool,
     /// Whether this is a security setting: it restricts callers, restricts the peers that the program trusts,
     /// or prevents changes. An empty value is an error, because it usually comes from a variable without a
-    /// value. For other settings, an empty value counts as not set.
+    /// value. For other settings, an empty value counts as not set; an empty switch is always an error.
     pub protects: bool,
     /// Whether help and documentation leave it out.
     pub hidden: bool,

@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use crate::config::error::Origin;
 use crate::config::setting::Setting;
+use crate::config::shown::is_withheld;
 use crate::config::table::ALL;
-use crate::config::values::Values;
+use crate::config::values::{Entry, Values};
 use crate::connector;
 use crate::postgres::pool::Timeouts;
 use crate::retool::api::settings::ApiSettings;
@@ -69,6 +70,8 @@ pub(crate) enum Shown {
     Secret,
     /// The value as on a command line.
     Text(String),
+    /// The value with placeholders in place of texts that may be a secret in the wrong setting.
+    Withheld(String),
 }
 
 impl fmt::Display for Shown {
@@ -76,7 +79,17 @@ impl fmt::Display for Shown {
         match self {
             Self::Unset => f.write_str("(unset)"),
             Self::Secret => f.write_str("(secret)"),
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) | Self::Withheld(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Shown {
+    fn of(entry: &Entry) -> Self {
+        match entry.shown() {
+            None => Self::Secret,
+            Some(text) if is_withheld(&text) => Self::Withheld(text),
+            Some(text) => Self::Text(text),
         }
     }
 }
@@ -86,7 +99,7 @@ impl Provenance {
         let in_force = |setting: &Setting| {
             let (value, origin) = match values.get(setting.name) {
                 None => (Shown::Unset, Origin::Default),
-                Some(entry) => (entry.shown().map_or(Shown::Secret, Shown::Text), entry.origin.clone()),
+                Some(entry) => (Shown::of(entry), entry.origin.clone()),
             };
             InForce { name: setting.name, value, origin }
         };

@@ -3,12 +3,19 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use url::Url;
+
 use crate::address::HostAndPort;
 use crate::operator_file;
 
 /// The text, unless it may be a secret in the wrong setting.
 pub(super) fn shown_if(text: &str, is_safe: fn(&str) -> bool) -> String {
     if is_safe(text) { text.to_owned() } else { "[text withheld, it may be a secret]".to_owned() }
+}
+
+/// Whether a shown value contains a placeholder in place of a text or of a path.
+pub(super) fn is_withheld(shown: &str) -> bool {
+    shown.contains(" withheld, it may be a secret]")
 }
 
 /// The longest part of an id or of an address that may be printed, in bytes. Keys and tokens are longer.
@@ -18,7 +25,7 @@ const LONGEST_PART: usize = 40;
 /// blanks, equals signs, a scheme, or a password before an at sign.
 pub(super) fn is_identifier(text: &str) -> bool {
     let is_part = |part: &str| part.len() <= LONGEST_PART && part.chars().all(char::is_alphanumeric);
-    let user = text.split_once('@').map_or("", |(user, _)| user);
+    let user = text.rsplit_once('@').map_or("", |(user, _)| user);
     !text.contains("://")
         && !user.contains(':')
         && text.split(['@', '/', ':', '.', '_', '-', '\\']).all(is_part)
@@ -32,7 +39,7 @@ pub(super) fn is_id(text: &str) -> bool {
 /// Whether a text has the form of a client id of ConductorOne: `name@host/rest`.
 pub(super) fn is_client_id(text: &str) -> bool {
     let host = text.split_once('@').and_then(|(_, rest)| rest.split_once('/'));
-    is_identifier(text.trim()) && host.is_some()
+    is_identifier(text.trim()) && host.is_some_and(|(host, path)| !host.contains('@') && !path.contains('@'))
 }
 
 /// Whether a text can be a misspelt word of a choice.
@@ -40,33 +47,39 @@ pub(super) fn is_short_word(text: &str) -> bool {
     text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// Whether a text has the form of a resource type, or of a resource's id with its prefix.
+/// Whether a text has the form of a resource type, or of a resource's id with its prefix. The text after another
+/// colon could be a password.
 pub(super) fn is_type_or_resource(text: &str) -> bool {
-    let is_word = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-');
-    is_id(text) && (text.starts_with("bid:r:") || text.chars().all(is_word))
+    let is_letter = |letter: char| letter.is_ascii_lowercase() || matches!(letter, '_' | '-');
+    match text.strip_prefix("bid:r:") {
+        Some(resource) => is_id(resource) && !resource.contains(':'),
+        None => is_id(text) && text.chars().all(is_letter),
+    }
 }
 
-/// Whether a URL has no user, no password, no query, no fragment and no long part.
+/// Whether a URL has no user, no password, no query, no fragment, and no long part in its path.
 pub(super) fn is_plain_url(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or(text.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.contains(['?', '#', '%']) && is_id(rest))
+    Url::parse(text.trim()).is_ok_and(|url| {
+        let has_credentials = !url.username().is_empty() || url.password().is_some();
+        let is_plain = !has_credentials && url.query().is_none() && url.fragment().is_none();
+        matches!(url.scheme(), "http" | "https") && is_plain && is_id(&url.path().replace('~', "/"))
+    })
 }
 
 /// Whether a text is a host, a host and a port, or a socket, with or without a scheme.
 pub(super) fn is_address(text: &str) -> bool {
     let bare = text.strip_prefix("https://").or(text.strip_prefix("http://")).unwrap_or(text);
     let bare = bare.trim_end_matches('/');
-    let ip = bare.strip_prefix('[').and_then(|bare| bare.strip_suffix(']')).unwrap_or(bare);
     bare.parse::<HostAndPort>().is_ok()
-        || ip.parse::<IpAddr>().is_ok()
+        || bare.parse::<IpAddr>().is_ok()
         || bare == "localhost"
         || bare.strip_prefix("unix:").is_some_and(|path| shown_path(path) == path)
 }
 
-/// Whether a text is an IP address, or a host name without digits. A name with digits may be a password.
+/// Whether a text is an IP address, or a host name of short words. Any other name may be a password.
 pub(super) fn is_host(text: &str) -> bool {
-    let is_letter = |letter: char| letter.is_ascii_lowercase() || matches!(letter, '.' | '-');
-    is_address(text) || is_id(text) && text.chars().all(is_letter)
+    let ip = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    ip.parse::<IpAddr>().is_ok() || text.split('.').all(is_short_word)
 }
 
 /// The path, unless it may be a secret in place of a path.

@@ -125,7 +125,7 @@ impl Pool {
     /// [`PostgresError::PoolExhausted`] if other changes hold all permits.
     pub(crate) async fn change_permit(&self) -> Result<SemaphorePermit<'_>, PostgresError> {
         match tokio::time::timeout(self.wait, self.changes.acquire()).await {
-            Ok(Ok(place)) => Ok(place),
+            Ok(Ok(permit)) => Ok(permit),
             // The semaphore is never closed, so only a timeout is possible.
             Ok(Err(_)) | Err(_) => Err(PostgresError::PoolExhausted { limit: self.most, waited: self.wait }),
         }

@@ -47,7 +47,7 @@ impl Deferred {
 pub(crate) struct Transaction<'a> {
     lease: Lease<'a>,
     open: bool,
-    _place: SemaphorePermit<'a>,
+    _permit: SemaphorePermit<'a>,
 }
 
 const LOCK: &str = "SELECT pg_advisory_xact_lock($1)";
@@ -70,7 +70,7 @@ impl<'a> Transaction<'a> {
     /// [`PostgresError::ReadOnly`] on a server that accepts no writes, and any cause that prevents the
     /// statement.
     pub(crate) async fn begin(pool: &'a Pool, access: AccessMode) -> Result<Self, PostgresError> {
-        let place = pool.change_permit().await?;
+        let permit = pool.change_permit().await?;
         let mut lease = pool.get().await?;
         match start(&lease, access).await {
             // After a failover, a pooled connection can lead to a server that is now a standby.
@@ -84,7 +84,7 @@ impl<'a> Transaction<'a> {
             }
             started => started?,
         }
-        Ok(Self { lease, open: true, _place: place })
+        Ok(Self { lease, open: true, _permit: permit })
     }
 
     /// Like [`Transaction::begin`], on a session that is opened now.
@@ -95,10 +95,10 @@ impl<'a> Transaction<'a> {
         pool: &'a Pool,
         access: AccessMode,
     ) -> Result<Self, PostgresError> {
-        let place = pool.change_permit().await?;
+        let permit = pool.change_permit().await?;
         let lease = pool.get_fresh().await?;
         start(&lease, access).await?;
-        Ok(Self { lease, open: true, _place: place })
+        Ok(Self { lease, open: true, _permit: permit })
     }
 
     /// Whether its session was idle in the pool, so that it can lead to a server that is now a standby.

@@ -99,11 +99,11 @@ impl Database {
             Mode::DryRun => AccessMode::ReadOnly,
         };
         let inner = transaction::Transaction::begin(self.pool(), access).await?;
-        let from_stock = inner.is_reused();
+        let is_reused = inner.is_reused();
         let transaction = Transaction { inner, privileges: Arc::clone(&privileges), mode };
         let outcome = match transaction.run(lock, &change).await {
             Err(ChangeError::Database(DatabaseError::Postgres(error @ PostgresError::ReadOnly { .. })))
-                if from_stock =>
+                if is_reused =>
             {
                 tracing::info!(%error, "a pooled database connection accepts no changes; retrying once on a new one");
                 let inner = transaction::Transaction::begin_on_new_session(self.pool(), access).await?;

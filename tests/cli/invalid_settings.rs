@@ -132,12 +132,18 @@ fn settings_and_errors_do_not_repeat_secrets_in_the_wrong_setting() {
         "--client-id=postgres://u:hunter2@h/d",
         "--client-id=secret-token:conductorone.com:v1:hunter2hunter2hunter2hunter2hunter2hunter2",
         "--client-id=hunter2",
+        "--client-id=hunter2@h/d",
+        "--client-id=baton@server:hunter2@server.example.com/retool",
         "--client-id=host=h user=a@b/c password=hunter2",
         "--external-resource-entitlement-id-filter=postgres://u:hunter2@h/d",
         "--external-resource-entitlement-id-filter=host=h user=u password=hunter2",
         "--sync-resource-types=host=h user=u password=hunter2",
         "--sync-resources=u:hunter2",
+        "--sync-resources=hunter2",
+        "--sync-resources=bid:r:admin:hunter2",
+        "--sync-resource-types=hunter2",
         "--health-check-bind-address=hunter2",
+        "--health-check-bind-address=hunter2:80",
     ] {
         let folder = tempfile::tempdir().unwrap();
         let output = run_in(folder.path(), &["settings", wrong], &[]);
@@ -170,6 +176,7 @@ fn settings_show_values_of_the_expected_form() {
         ("--health-check-bind-address", "probes"),
         ("--health-check-bind-address", "10.0.0.7"),
         ("--retool-api-base-url", "https://retool.example.com/base"),
+        ("--retool-api-base-url", "HTTPS://[::1]:3000/~prefix/"),
         ("--metrics-listen", "127.0.0.1:9090"),
         ("--log-level-debug-expires-at", "2030-01-31T12:00:00Z"),
     ] {

@@ -267,9 +267,9 @@ async fn a_child_that_cannot_serve_waits_for_its_real_parent() {
     let parent = Parent::new(NOWHERE).with(&["--skip-pages=maybe"]);
     let child = parent.start_and_tell();
     let stranger = Pki::new();
-    let shadowing_object = stranger.sign("c1-connector-client");
+    let foreign_certificate = stranger.sign("c1-connector-client");
     assert!(
-        !Hello { pki: &parent.pki, ..Hello::usual(&stranger, Some(&shadowing_object)) }
+        !Hello { pki: &parent.pki, ..Hello::usual(&stranger, Some(&foreign_certificate)) }
             .is_answered(parent.address())
             .await
     );

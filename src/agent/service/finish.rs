@@ -12,7 +12,7 @@ use crate::proto::connectorapi::BatonServiceFinishTaskRequest;
 /// The first and the longest wait before a retry.
 const WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The time from the first attempt to the start of the last one.
-const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
+const RETRY_PERIOD: Duration = Duration::from_secs(10 * 60);
 
 /// Reports how a task ended. Retries a failed report for ten minutes.
 ///
@@ -20,7 +20,7 @@ const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
 /// The report could not be delivered, or ConductorOne rejects it.
 pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> Result<(), ApiError> {
     let task_id = report.task_id.clone();
-    let last = Instant::now() + MAX_WAIT;
+    let last = Instant::now() + RETRY_PERIOD;
     let mut waits = ExponentialBuilder::default()
         .with_min_delay(WAIT.0)
         .with_max_delay(WAIT.1)

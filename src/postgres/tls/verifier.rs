@@ -82,8 +82,8 @@ impl ServerVerifier {
                 verify_server_cert_signed_by_trust_anchor(&parsed, anchors, intermediates, now, algorithms)
             }
             (Err(_), Some(read)) => {
-                let vouchers = ChainContext { anchors, shown: intermediates, algorithms, now };
-                vouchers.check(read).map_err(Error::from)
+                let context = ChainContext { anchors, shown: intermediates, algorithms, now };
+                context.check(read).map_err(Error::from)
             }
             // The original error would show the operator the debug format of an internal type.
             (Err(_), None) => Err(CertificateProblem::Unreadable.into()),

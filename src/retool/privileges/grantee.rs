@@ -35,7 +35,7 @@ impl Grantee<'_> {
         format!("GRANT USAGE ON SEQUENCE {sequence} TO {};", quoted(self.role))
     }
 
-    /// The table with its schema, unless every session of `psql` finds it without.
+    /// The table with its schema, unless it is in `public`, which `psql` searches by default.
     pub(crate) fn name(self, table: &str) -> String {
         match self.schema {
             Some(schema) if schema != DEFAULT_SCHEMA => format!("{}.{}", quoted(schema), quoted(table)),

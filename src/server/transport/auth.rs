@@ -61,13 +61,13 @@ impl<B> ValidateRequest<B> for TokenCheck {
         };
         let trusted = request.extensions().get::<Peer>().map_or(Ok(()), |peer| peer.slot.trust(token));
         match trusted {
-            Err(full) if !is_health_check(request) => Err(no_seat(&full).into_http()),
+            Err(full) if !is_health_check(request) => Err(no_free_slot(&full).into_http()),
             _ => Ok(()),
         }
     }
 }
 
-fn no_seat(NoFreeSlot { most }: &NoFreeSlot) -> Status {
+fn no_free_slot(NoFreeSlot { most }: &NoFreeSlot) -> Status {
     logged_in_full(Status::unavailable(format!(
         "calls are in progress on {most} connections, the maximum (--max-connections); retry later"
     )))

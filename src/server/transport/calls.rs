@@ -1,7 +1,7 @@
 //! Admits calls while there is capacity, and ends calls that take too long.
 //!
-//! A call takes a slot when its message has arrived, and releases it when the client has read the answer.
-//! Calls that can last indefinitely have a few slots of their own.
+//! A call takes its share of the limits when its message has arrived, and releases it when the client has read the
+//! answer. Calls that can last indefinitely have limits of their own.
 
 use std::pin::Pin;
 use std::sync::Arc;

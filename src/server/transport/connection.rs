@@ -82,7 +82,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 
 /// How long a connection without a call stays open after the server begins to stop. Most clients disconnect when they
 /// receive GOAWAY, but a client that reads nothing does not receive it.
-const IDLE_AT_STOP: Duration = Duration::from_secs(2);
+const IDLE_AT_STOP: Duration = Duration::from_secs(5);
 
 /// Accepts connections until the receiver is dropped, which tonic does when it begins to stop. Then closes each
 /// connection that has had no call for [`IDLE_AT_STOP`].
@@ -192,7 +192,7 @@ async fn unless_closed<T>(closer: &Closer, work: impl Future<Output = io::Result
     });
     tokio::select! {
         done = work => done,
-        () = closed => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "another connection needed the slot")),
+        () = closed => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "another connection needed the slot, or the server is stopping")),
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct ConnectionSlot {
     admitted: AtomicUsize,
     /// When the last of these calls ended.
     idle_since: Mutex<Instant>,
-    /// When the last call of any kind ended, such as a refused one.
+    /// When the last call that had begun ended, even if it was not admitted.
     quiet_since: Mutex<Instant>,
     slots: Weak<Inner>,
 }
@@ -165,8 +165,8 @@ impl ConnectionSlots {
         self.0.open().len() == 0
     }
 
-    /// Closes every connection that has had no call for this long, so that the answer of the last call has been
-    /// sent. A call whose message has not arrived counts too.
+    /// Closes every connection that has had no call for this long. The operating system needs this time to send the
+    /// end of the last answer. A call whose message has not arrived counts too.
     pub(crate) fn close_idle(&self, quiet: Duration) {
         let mut open = self.0.open();
         let idle = |slot: &&Arc<ConnectionSlot>| slot.quiet().is_some_and(|time| time >= quiet);

@@ -69,7 +69,7 @@ pub(crate) fn call_timeout(headers: &HeaderMap, longest: Duration) -> Duration {
     requested_timeout(headers).map_or(longest, |requested| requested.min(longest))
 }
 
-/// Maximum time by which a call ends before the timeout of its client.
+/// Maximum time by which a call ends before its timeout.
 const MARGIN: Duration = Duration::from_millis(50);
 
 /// When a call that starts now must end. tonic has a timer of its own for the client's timeout, which answers

@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn texts_of_retools_api_are_not_logged() {
-        let said = "Ann Example already has this slot";
+        let said = "Ann Example already has this seat";
         for problem in [
             Problem::Refused { status: 400, message: Some(said.into()) },
             Problem::Declined { message: Some(said.into()) },

@@ -313,8 +313,8 @@ mod tests {
         assert!(quota.held().by_holder.is_empty());
     }
 
-    /// Takes slots for callers with these tokens until no slot is available. Each call comes from one of
-    /// eight addresses, on a new connection.
+    /// Takes this much per call for callers with these tokens until no more is available. Each call comes from one
+    /// of eight addresses, on a new connection.
     fn fill(quota: &Quota, tokens: u64, at_a_time: usize) -> Vec<Hold> {
         let mut connections = 0..;
         let mut held = Vec::new();

@@ -11,7 +11,7 @@ use super::caller::{Answered, Call, Form, Signer};
 use super::runtime::{Lambda, Posted};
 use super::{Config, Hosted};
 use crate::support::postgres::Database;
-use crate::support::server::{Server, without_settings};
+use crate::support::server::{Server, built_program, without_settings};
 
 /// An unreachable database, for tests that need none.
 pub(crate) const NOWHERE: &str = "postgres://baton@127.0.0.1:1/retool";
@@ -23,7 +23,7 @@ pub(crate) fn other_program() -> Option<PathBuf> {
 
 /// The program to test.
 pub(crate) fn tested_program() -> PathBuf {
-    other_program().unwrap_or_else(|| env!("CARGO_BIN_EXE_baton-retool").into())
+    other_program().unwrap_or_else(built_program)
 }
 
 /// The running program. Fields are dropped in order, the program first.

@@ -12,7 +12,7 @@ use crate::agent::c1z::tests::support::{
     Organization, Outcome, TOKEN, database, integrity, number, open, rows,
 };
 
-/// The environment variable that names the file for the writes_until_killed.
+/// The environment variable with the path of the file for [`writes_until_killed`].
 const FILE: &str = "C1Z_TESTS_FILE";
 
 /// Writes the file repeatedly and reports its progress on standard output. Runs only as a child of the test
