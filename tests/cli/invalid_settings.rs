@@ -132,7 +132,6 @@ fn settings_and_errors_do_not_repeat_secrets_in_the_wrong_setting() {
         "--client-id=postgres://u:hunter2@h/d",
         "--client-id=secret-token:conductorone.com:v1:hunter2hunter2hunter2hunter2hunter2hunter2",
         "--client-id=hunter2",
-        "--client-id=hunter2@h/d",
         "--client-id=baton@server:hunter2@server.example.com/retool",
         "--client-id=host=h user=a@b/c password=hunter2",
         "--external-resource-entitlement-id-filter=postgres://u:hunter2@h/d",

@@ -19,22 +19,25 @@ async fn memory_is_returned_after_a_burst() {
     let wire = Wire::to(&server).await;
     wire.organizations().await.unwrap();
     let Some(before) = server.data_memory() else { return };
-    let mut callers = Vec::new();
-    for number in 0..CALLERS {
-        // Each caller has its own connection, closed at the end.
-        let wire = Wire::to(&server).await;
-        callers.push(tokio::spawn(async move {
-            for _ in 0..3 {
-                let _ = wire.grants(named("page", &format!("p{}", number % 20 + 1)), 0, "").await;
-                let _ = wire.resources("org", None, 0, &"x".repeat(1_000_000)).await;
-            }
-        }));
-    }
-    for caller in callers {
-        caller.await.unwrap();
-    }
-    let peak = server.peak_data_memory().unwrap_or_default();
-    assert!(peak > before + 2 * KEPT, "the burst is too small: from {before} to {peak} bytes");
+    // On a busy machine, few calls of a burst overlap.
+    let peak = eventually("a burst that takes memory", async || {
+        let mut callers = Vec::new();
+        for number in 0..CALLERS {
+            // Each caller has its own connection, closed at the end.
+            let wire = Wire::to(&server).await;
+            callers.push(tokio::spawn(async move {
+                for _ in 0..3 {
+                    let _ = wire.grants(named("page", &format!("p{}", number % 20 + 1)), 0, "").await;
+                    let _ = wire.resources("org", None, 0, &"x".repeat(1_000_000)).await;
+                }
+            }));
+        }
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        server.peak_data_memory().filter(|peak| *peak > before + 2 * KEPT)
+    })
+    .await;
     let after = eventually("memory given back", async || {
         // An allocator returns memory only when it is used.
         wire.organizations().await.unwrap();
