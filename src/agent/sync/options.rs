@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn does_not_repeat_text_that_can_be_a_secret() {
         for text in [
-            "postgres://u:unter2@h/d",
+            "postgres://u:hunter2@h/d",
             "hunter2",
             "bid:r:u:hunter2@h/d",
             "p w hunter2",
