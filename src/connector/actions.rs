@@ -132,15 +132,22 @@ async fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) 
     };
     let run = Arc::clone(in_progress.run());
     let context = Arc::clone(context);
+    // The arguments can be large, and the run can outlast the call.
+    let user = users::user_id(args.as_ref());
+    drop(args);
     let work = async move {
         let mut rate_limit = None;
-        let work = users::run(&context, action, args.as_ref(), &mut record, &mut rate_limit);
-        let outcome = timeout(LONGEST, work).await;
-        let outcome = outcome.unwrap_or(Err(Error::RunTooLong { limit: LONGEST }));
+        let outcome = match user {
+            Ok(user) => {
+                let work = users::run(&context, action, user, &mut record, &mut rate_limit);
+                timeout(LONGEST, work).await.unwrap_or(Err(Error::RunTooLong { limit: LONGEST }))
+            }
+            Err(error) => Err(error),
+        };
         record.close(outcome.as_ref().map(|(_, completed)| completed)).await;
         let result = match outcome {
             Ok((result, _)) => result,
-            Err(error) => RunResult::Failed(error),
+            Err(error) => RunResult::failed(&error),
         };
         in_progress.end(Ended { result, rate_limit });
     };

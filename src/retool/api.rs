@@ -231,7 +231,9 @@ impl Api {
         let rate_limit = RateLimit::read(status, response.headers(), OffsetDateTime::now_utc());
         let failed = |problem| ApiError { problem, rate_limit };
         if status.is_redirection() {
-            let to = redirected_to(&response);
+            // A URL has its host in lower case.
+            let token = self.token.expose_secret().to_ascii_lowercase();
+            let to = redirected_to(&response).filter(|to| !to.contains(&token));
             return Err(failed(Problem::Redirect { base: self.base.clone(), status: status.as_u16(), to }));
         }
         if !status.is_success() {

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use baton_retool::proto::boolean;
 use baton_retool::proto::connector::action_service_client::ActionServiceClient;
 use baton_retool::proto::connector::{BatonActionStatus, InvokeActionRequest};
+use baton_retool::proto::{boolean, string};
 use serde_json::Value;
 use tonic::{Code, Request};
 
 use crate::support::retool_api::{Gate, Reply};
-use crate::support::stage::{Stage, action, assert_complete};
+use crate::support::stage::{Stage, action, action_on, assert_complete, assert_failed};
 use crate::support::wire::{assert_refused, eventually};
 
 fn waiting(seconds: i64) -> InvokeActionRequest {
@@ -85,6 +85,24 @@ async fn an_action_continues_after_its_caller_cancels() {
     eventually("the end of the action", async || (!stage.enabled(5).await).then_some(())).await;
     let record = stage.server.wait_for_log(|line| line["msg"] == "change");
     assert_eq!(record["outcome"], "changed");
+}
+
+#[tokio::test]
+async fn ended_actions_keep_no_large_arguments() {
+    const CALLS: u64 = 60;
+    const ARGUMENT: usize = 900_000;
+    let stage = Stage::new().await;
+    let resource_type = "x".repeat(ARGUMENT);
+    let ids = [("resource_type_id", string(&resource_type)), ("resource_id", string("u5"))];
+    let request = action_on("disable_user", &ids);
+    assert_failed(&stage.invoke(&request).await.unwrap(), &["InvalidArgument", "xxx"]);
+    let Some(before) = stage.server.data_memory() else { return };
+    for _ in 0..CALLS {
+        stage.invoke(&request).await.unwrap();
+    }
+    // The allocator keeps some memory, but far less than the arguments.
+    let kept = stage.server.data_memory().unwrap_or_default().saturating_sub(before);
+    assert!(kept < CALLS * ARGUMENT as u64 / 2, "{kept} bytes");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::connector::change::answer::dry_run;
 use crate::connector::error::Error;
 use crate::connector::rate_limit;
+use crate::private_text::{PrivateText, reveal};
 use crate::proto::connector::BatonActionStatus;
 use crate::proto::{boolean, packed, string, structure};
 use crate::retool::api::rate_limit::RateLimit;
@@ -69,8 +70,9 @@ pub(crate) enum RunResult {
         /// The change, as the end of "would ...".
         would: String,
     },
-    /// The account is not in the requested state, or its state is unknown.
-    Failed(Error),
+    /// The account is not in the requested state, or its state is unknown. Has the message for callers: an error
+    /// can keep a whole text of the request, and ended runs are kept for a long time.
+    Failed(PrivateText),
 }
 
 /// A run in the form of a response.
@@ -87,6 +89,12 @@ pub(crate) struct RunReport {
 pub(super) struct InProgress {
     runs: Arc<Runs>,
     run: Arc<Run>,
+}
+
+impl RunResult {
+    pub(super) fn failed(error: &Error) -> Self {
+        Self::Failed(error.in_words().into())
+    }
 }
 
 impl Default for Runs {
@@ -178,7 +186,9 @@ impl Run {
                 let text = failed(format!("dry run: would {would}; nothing was done"));
                 (BatonActionStatus::Failed, structure([text, ("dry_run", boolean(true))]))
             }
-            RunResult::Failed(error) => (BatonActionStatus::Failed, structure([failed(error.in_words())])),
+            RunResult::Failed(message) => {
+                (BatonActionStatus::Failed, structure([failed(reveal(&message.unquoted()))]))
+            }
         };
         annotations.extend(rate_limit.iter().map(rate_limit::annotation));
         RunReport { status, response: Some(response), annotations }
@@ -209,7 +219,7 @@ impl InProgress {
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        let broken = Ended { result: RunResult::Failed(Error::RunBroken), rate_limit: None };
+        let broken = Ended { result: RunResult::failed(&Error::RunBroken), rate_limit: None };
         self.runs.end(&self.run, broken);
     }
 }
@@ -259,7 +269,7 @@ mod tests {
         let run = Arc::clone(in_progress.run());
         assert_eq!(run.id.len(), 27);
         in_progress.end(complete());
-        runs.end(&run, Ended { result: RunResult::Failed(Error::RunBroken), rate_limit: None });
+        runs.end(&run, Ended { result: RunResult::failed(&Error::RunBroken), rate_limit: None });
         assert!(matches!(run.ended(), Some(Ended { result: RunResult::Complete, .. })));
         assert_eq!(*runs.running.borrow(), 0);
     }
@@ -273,6 +283,6 @@ mod tests {
         assert!(run.ended().is_none());
         drop(in_progress);
         runs.idle().await;
-        assert!(matches!(run.ended(), Some(Ended { result: RunResult::Failed(Error::RunBroken), .. })));
+        assert!(matches!(run.ended(), Some(Ended { result: RunResult::Failed(_), .. })));
     }
 }

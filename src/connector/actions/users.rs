@@ -33,11 +33,10 @@ const UNCERTAIN: &str = "; the account may have been changed anyway, and retryin
 pub(super) async fn run(
     context: &Context,
     action: Action,
-    args: Option<&Struct>,
+    user: UserId,
     record: &mut Record,
     rate_limit: &mut Option<RateLimit>,
 ) -> Result<(RunResult, Completed), Error> {
-    let user = user_id(args)?;
     record.principal(Spelled(user).to_string());
     let api = context.api()?;
     users::require_sids(&context.database).await?;
@@ -74,7 +73,10 @@ fn word(enabled: bool) -> &'static str {
 }
 
 /// The user in the arguments: a resource id in either spelling.
-fn user_id(args: Option<&Struct>) -> Result<UserId, Error> {
+///
+/// # Errors
+/// [`Error::Argument`], [`Error::MalformedId`]
+pub(super) fn user_id(args: Option<&Struct>) -> Result<UserId, Error> {
     let wrong = |problem: &'static str| Error::Argument { field: USER_ID, problem: problem.into() };
     let given = args.and_then(|args| args.fields.get("user_id")).and_then(|value| value.kind.as_ref());
     let fields = match given {

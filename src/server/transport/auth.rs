@@ -49,16 +49,16 @@ impl<B> ValidateRequest<B> for TokenCheck {
             return Err(logged_in_full(Status::unauthenticated("a bearer token is required")).into_http());
         };
         let token = match admitted {
-            Admitted::Openly if is_health_check(request) => {
-                strip_health_check(request);
-                return Ok(());
-            }
             Admitted::Openly => None,
             Admitted::By(token) => {
                 request.extensions_mut().insert(token);
                 Some(token)
             }
         };
+        keep_needed_headers(request);
+        if token.is_none() && is_health_check(request) {
+            return Ok(());
+        }
         let trusted = request.extensions().get::<Peer>().map_or(Ok(()), |peer| peer.slot.trust(token));
         match trusted {
             Err(full) if !is_health_check(request) => Err(no_free_slot(&full).into_http()),
@@ -73,16 +73,17 @@ fn no_free_slot(NoFreeSlot { most }: &NoFreeSlot) -> Status {
     )))
 }
 
-/// Removes everything from a health check that its answer does not need, so that headers of unauthenticated
-/// callers use no memory while their calls are in progress. The rest is copied because the headers of a frame
-/// share memory.
-fn strip_health_check<B>(request: &mut Request<B>) {
-    const NEEDED: [HeaderName; 5] = [
+/// Removes everything from a call that its answer does not need, because a call without a message does not count as
+/// a call in progress, and its headers would use memory. The rest is copied because the headers of a frame share
+/// memory.
+fn keep_needed_headers<B>(request: &mut Request<B>) {
+    const NEEDED: [HeaderName; 6] = [
         header::CONTENT_TYPE,
         header::TE,
         HeaderName::from_static("grpc-timeout"),
         HeaderName::from_static("grpc-encoding"),
         HeaderName::from_static("grpc-accept-encoding"),
+        HeaderName::from_static("x-request-id"),
     ];
     const LONGEST: usize = 128;
     let mut needed = HeaderMap::new();
@@ -105,22 +106,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_health_check_without_a_token_keeps_what_it_needs() {
+    fn a_call_keeps_only_the_headers_that_it_needs() {
         let tokens = Some(Tokens::of(vec!["0123456789abcdef".to_owned().into()]));
         let mut check = TokenCheck { tokens, open_health: true };
         let long = "x".repeat(10_000);
-        let mut request = Request::builder()
-            .uri(format!("http://{}/grpc.health.v1.Health/Check", "a".repeat(200)))
-            .header("content-type", "application/grpc")
-            .header("grpc-timeout", "5S")
-            .header("grpc-encoding", &long)
-            .header("x-long", &long)
-            .body(())
-            .unwrap();
-        check.validate(&mut request).unwrap();
-        assert_eq!(request.uri().to_string(), "/grpc.health.v1.Health/Check");
-        assert_eq!(request.headers().len(), 2, "{:?}", request.headers());
-        assert_eq!(request.headers()["grpc-timeout"], "5S");
+        for (path, token) in [
+            ("/grpc.health.v1.Health/Check", None),
+            ("/c1.connector.v2.ConnectorService/Validate", Some("Bearer 0123456789abcdef")),
+        ] {
+            let mut request = Request::builder()
+                .uri(format!("http://{}{path}", "a".repeat(200)))
+                .header("content-type", "application/grpc")
+                .header("grpc-timeout", "5S")
+                .header("grpc-encoding", &long)
+                .header("x-request-id", "2ABCdef")
+                .header("x-long", &long);
+            for _ in 0..100 {
+                request = request.header("age", "");
+            }
+            if let Some(token) = token {
+                request = request.header(header::AUTHORIZATION, token);
+            }
+            let mut request = request.body(()).unwrap();
+            check.validate(&mut request).unwrap();
+            assert_eq!(request.uri().to_string(), path);
+            assert_eq!(request.headers().len(), 3, "{:?}", request.headers());
+            assert_eq!(request.headers()["grpc-timeout"], "5S");
+            assert_eq!(request.headers()["x-request-id"], "2ABCdef");
+        }
     }
 
     #[test]

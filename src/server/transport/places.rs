@@ -189,6 +189,10 @@ impl Hold {
     }
 
     fn remove(&mut self, amount: usize) {
+        // Most calls hold nothing, and must not wake all callers that wait.
+        if amount == 0 {
+            return;
+        }
         self.amount -= amount;
         let mut held = self.quota.held();
         held.total -= amount;
