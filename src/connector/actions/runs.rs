@@ -1,6 +1,7 @@
 //! Runs of actions, running and ended. They are kept in memory only.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,8 +73,12 @@ pub(crate) enum RunResult {
     },
     /// The account is not in the requested state, or its state is unknown. Has the message for callers: an error
     /// can keep a whole text of the request, and ended runs are kept for a long time.
-    Failed(PrivateText),
+    Failed(FailureMessage),
 }
+
+/// The message of a failed action. Only [`reveal`] shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct FailureMessage(PrivateText);
 
 /// A run in the form of a response.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +98,13 @@ pub(super) struct InProgress {
 
 impl RunResult {
     pub(super) fn failed(error: &Error) -> Self {
-        Self::Failed(error.in_words().into())
+        Self::Failed(FailureMessage(error.in_words().into()))
+    }
+}
+
+impl fmt::Display for FailureMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.unquoted())
     }
 }
 
@@ -186,9 +197,7 @@ impl Run {
                 let text = failed(format!("dry run: would {would}; nothing was done"));
                 (BatonActionStatus::Failed, structure([text, ("dry_run", boolean(true))]))
             }
-            RunResult::Failed(message) => {
-                (BatonActionStatus::Failed, structure([failed(reveal(&message.unquoted()))]))
-            }
+            RunResult::Failed(message) => (BatonActionStatus::Failed, structure([failed(reveal(&message))])),
         };
         annotations.extend(rate_limit.iter().map(rate_limit::annotation));
         RunReport { status, response: Some(response), annotations }
