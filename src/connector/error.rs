@@ -161,8 +161,10 @@ pub(crate) enum Error {
         /// How many finished runs are kept.
         kept: usize,
     },
-    /// The limit of running actions is reached.
-    #[error("{most} actions are already running: retry when some of them have ended")]
+    /// The caller's limit of running actions is reached.
+    #[error(
+        "{most} actions are already running, the maximum for this address: retry when some of them have ended"
+    )]
     TooManyRuns {
         /// The limit.
         most: usize,

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::retool::change::Mode;
 
 /// Limit of concurrent runs.
 const MAX_RUNNING: usize = 200;
-/// Limit of ended runs that are kept. Beyond it, the run that ended first is dropped.
+/// Limit of ended runs that are kept. Beyond it, the address with the most of them loses the one that ended first.
 const MAX_ENDED: usize = 1_000;
 
 /// All runs with a status that can be requested.
@@ -34,8 +35,10 @@ pub(crate) struct Runs {
 #[derive(Debug, Default)]
 struct Table {
     by_id: HashMap<String, Arc<Run>>,
-    /// Ids of ended runs, in the order of their end.
-    ended: VecDeque<String>,
+    /// The number of running runs of each address.
+    running: HashMap<Network, usize>,
+    /// Ended runs, in the order of their end.
+    ended: VecDeque<Arc<Run>>,
 }
 
 /// One run of an action.
@@ -45,8 +48,13 @@ pub(crate) struct Run {
     pub(crate) id: String,
     /// The action's name.
     pub(crate) name: &'static str,
+    /// The address that started it.
+    network: Network,
     ended: watch::Sender<Option<Ended>>,
 }
+
+/// The network of a caller; `None` on a unix socket.
+type Network = Option<IpAddr>;
 
 /// The end of a run. It never changes.
 #[derive(Debug, Clone)]
@@ -115,17 +123,22 @@ impl Default for Runs {
 }
 
 impl Runs {
-    /// Starts a run.
+    /// Starts a run for a caller from this network. An address can have five eighths of the running runs that the
+    /// other addresses leave.
     ///
     /// # Errors
     /// [`Error::TooManyRuns`]
-    pub(super) fn start(self: &Arc<Self>, name: &'static str) -> Result<InProgress, Error> {
+    pub(super) fn start(self: &Arc<Self>, name: &'static str, network: Network) -> Result<InProgress, Error> {
         let id = Ksuid::new(Some(OffsetDateTime::now_utc()), None).to_string();
-        let run = Arc::new(Run { id: id.clone(), name, ended: watch::Sender::new(None) });
+        let run = Arc::new(Run { id: id.clone(), name, network, ended: watch::Sender::new(None) });
         let mut table = self.table();
-        if *self.running.borrow() >= MAX_RUNNING {
-            return Err(Error::TooManyRuns { most: MAX_RUNNING });
+        let own = table.running.get(&network).copied().unwrap_or_default();
+        let running = *self.running.borrow();
+        let share = (MAX_RUNNING - (running - own)) * 5 / 8;
+        if running >= MAX_RUNNING || own > 0 && own >= share {
+            return Err(Error::TooManyRuns { most: own.max(share) });
         }
+        *table.running.entry(network).or_default() += 1;
         table.by_id.insert(id, Arc::clone(&run));
         self.running.send_modify(|running| *running += 1);
         Ok(InProgress { runs: Arc::clone(self), run })
@@ -151,7 +164,7 @@ impl Runs {
         let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
     }
 
-    fn end(&self, run: &Run, ended: Ended) {
+    fn end(&self, run: &Arc<Run>, ended: Ended) {
         let mut table = self.table();
         let first = run.ended.send_if_modified(|state| {
             let first = state.is_none();
@@ -161,17 +174,36 @@ impl Runs {
         if !first {
             return;
         }
-        table.ended.push_back(run.id.clone());
-        while table.ended.len() > MAX_ENDED {
-            if let Some(oldest) = table.ended.pop_front() {
-                table.by_id.remove(&oldest);
-            }
-        }
+        table.end(run);
         self.running.send_modify(|running| *running = running.saturating_sub(1));
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn end(&mut self, run: &Arc<Run>) {
+        if let Some(count) = self.running.get_mut(&run.network) {
+            *count -= 1;
+            if *count == 0 {
+                self.running.remove(&run.network);
+            }
+        }
+        self.ended.push_back(Arc::clone(run));
+        if self.ended.len() <= MAX_ENDED {
+            return;
+        }
+        let mut counts: HashMap<Network, usize> = HashMap::new();
+        for run in &self.ended {
+            *counts.entry(run.network).or_default() += 1;
+        }
+        let most = counts.values().max().copied().unwrap_or_default();
+        let first = self.ended.iter().position(|run| counts.get(&run.network) == Some(&most));
+        if let Some(dropped) = first.and_then(|first| self.ended.remove(first)) {
+            self.by_id.remove(&dropped.id);
+        }
     }
 }
 
@@ -245,10 +277,10 @@ mod tests {
     #[test]
     fn forgets_the_oldest_ended_run_but_no_running_one() {
         let runs = Arc::new(Runs::default());
-        let in_progress = runs.start("enable_user").unwrap();
+        let in_progress = runs.start("enable_user", None).unwrap();
         let ids: Vec<_> = (0..=MAX_ENDED)
             .map(|_| {
-                let run = runs.start("disable_user").unwrap();
+                let run = runs.start("disable_user", None).unwrap();
                 let id = run.run().id.clone();
                 run.end(complete());
                 id
@@ -263,18 +295,43 @@ mod tests {
     }
 
     #[test]
+    fn one_address_leaves_runs_and_results_to_others() {
+        let address = |last: u8| Some(IpAddr::from([10, 0, 0, last]));
+        let runs = Arc::new(Runs::default());
+        let hostile: Vec<_> = std::iter::from_fn(|| runs.start("disable_user", address(1)).ok()).collect();
+        assert_eq!(hostile.len(), MAX_RUNNING * 5 / 8);
+        assert!(matches!(
+            runs.start("disable_user", address(1)),
+            Err(Error::TooManyRuns { most }) if most == hostile.len()
+        ));
+        let honest = runs.start("enable_user", address(2)).unwrap();
+        let id = honest.run().id.clone();
+        honest.end(complete());
+        hostile.into_iter().for_each(|run| run.end(complete()));
+        for _ in 0..MAX_ENDED {
+            runs.start("disable_user", address(1)).unwrap().end(complete());
+        }
+        assert!(runs.find(&id).is_ok());
+        let table = runs.table();
+        assert_eq!((table.ended.len(), table.by_id.len()), (MAX_ENDED, MAX_ENDED));
+        assert!(table.running.is_empty());
+    }
+
+    #[test]
     fn a_run_starts_again_after_another_has_ended_at_the_limit() {
         let runs = Arc::new(Runs::default());
-        let mut in_progress: Vec<_> = (0..MAX_RUNNING).map(|_| runs.start("enable_user").unwrap()).collect();
-        assert!(matches!(runs.start("enable_user"), Err(Error::TooManyRuns { .. })));
+        let address = |last: usize| Some(IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()]));
+        let mut in_progress: Vec<_> =
+            (0..MAX_RUNNING).map(|last| runs.start("enable_user", address(last)).unwrap()).collect();
+        assert!(matches!(runs.start("enable_user", None), Err(Error::TooManyRuns { .. })));
         in_progress.pop();
-        assert!(runs.start("enable_user").is_ok());
+        assert!(runs.start("enable_user", None).is_ok());
     }
 
     #[test]
     fn the_first_end_of_a_run_is_final() {
         let runs = Arc::new(Runs::default());
-        let in_progress = runs.start("enable_user").unwrap();
+        let in_progress = runs.start("enable_user", None).unwrap();
         let run = Arc::clone(in_progress.run());
         assert_eq!(run.id.len(), 27);
         in_progress.end(complete());
@@ -286,7 +343,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_run_ends_as_interrupted() {
         let runs = Arc::new(Runs::default());
-        let in_progress = runs.start("enable_user").unwrap();
+        let in_progress = runs.start("enable_user", None).unwrap();
         let run = Arc::clone(in_progress.run());
         run.ended_within(Duration::from_millis(1)).await;
         assert!(run.ended().is_none());
