@@ -97,10 +97,19 @@ async fn create(
     record.announce(context.mode).await?;
     match api.create_user(&new).await {
         Ok(answer) => {
+            let made = Some(&answer.value).filter(|made| is_for(made, &new));
+            if made.is_none()
+                && let Verdict::Log { left_out } = record.judge_warning("other_account")
+            {
+                tracing::warn!(
+                    left_out,
+                    "Retool's REST API answered with an account that has another address"
+                );
+            }
             // A slow database counts as one that does not show the account.
-            let made = timeout(LONGEST_READ_BACK, read_back(context, &answer.value, &new, record)).await;
-            let made = made.ok().flatten();
-            Ok(created(context, made, &answer.value, answer.rate_limit, record).await)
+            let row = timeout(LONGEST_READ_BACK, read_back(context, made, &new, record)).await;
+            let row = row.ok().flatten();
+            Ok(created(context, row, made, answer.rate_limit, record).await)
         }
         Err(error) if may_be_a_duplicate(&error) => {
             let mut rate_limit = error.rate_limit;
@@ -159,9 +168,14 @@ fn may_be_a_duplicate(error: &ApiError) -> bool {
 }
 
 /// The new account in the database; `None` if it does not appear in time.
-async fn read_back(context: &Context, made: &ApiUser, new: &NewUser, record: &Record) -> Option<User> {
+async fn read_back(
+    context: &Context,
+    made: Option<&ApiUser>,
+    new: &NewUser,
+    record: &Record,
+) -> Option<User> {
     // `Err(None)` means that the account has not appeared yet.
-    let look = || async { row_of(context, Some(made), new, false).await.map_err(Some)?.ok_or(None) };
+    let look = || async { row_of(context, made, new, false).await.map_err(Some)?.ok_or(None) };
     let warn = |missing: &Option<Error>| {
         if let Some(error) = missing
             && let Verdict::Log { left_out } = record.judge_warning("read_back")
@@ -182,11 +196,9 @@ async fn row_of(
 ) -> Result<Option<User>, Error> {
     let database = &context.database;
     Ok(match known.map(|known| (&known.sid, known.legacy_id)) {
-        // Retool may spell the address in another way than the request.
-        Some((Some(sid), _)) => users::get_by_sid(database, sid.as_str()).await?.filter(|row| {
-            let answered = known.and_then(|known| known.email.as_deref());
-            has_address(row, &new.email) || answered.is_some_and(|email| has_address(row, email))
-        }),
+        Some((Some(sid), _)) => {
+            users::get_by_sid(database, sid.as_str()).await?.filter(|row| has_address(row, &new.email))
+        }
         Some((None, Some(id))) => {
             users::get(database, id, Users::All).await?.filter(|row| has_address(row, &new.email))
         }
@@ -200,7 +212,17 @@ async fn row_of(
 }
 
 fn has_address(row: &User, email: &str) -> bool {
-    row.email.as_ref().is_some_and(|own| own.to_lowercase() == email.to_lowercase())
+    row.email.as_ref().is_some_and(|own| same_address(own, email))
+}
+
+/// Whether the response describes an account with the requested address, or does not show its address. An
+/// account with another address is not the new one, whatever its ids are.
+fn is_for(made: &ApiUser, new: &NewUser) -> bool {
+    made.email.as_ref().is_none_or(|answered| same_address(answered, &new.email))
+}
+
+fn same_address(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }
 
 /// The organization, if there is exactly one.
@@ -214,7 +236,7 @@ async fn only_organization(context: &Context) -> Result<Option<OrganizationId>, 
 async fn created(
     context: &Context,
     row: Option<User>,
-    made: &ApiUser,
+    made: Option<&ApiUser>,
     rate_limit: RateLimit,
     record: &mut Record,
 ) -> (CreateAccountResponse, Completed) {
@@ -222,7 +244,12 @@ async fn created(
     let row = match row {
         Some(row) => Some(row),
         // Without the row the answer has no id, but the account exists.
-        None => provisional(context, made).await.inspect_err(|error| warn(error, record)).ok().flatten(),
+        None => match made {
+            Some(made) => {
+                provisional(context, made).await.inspect_err(|error| warn(error, record)).ok().flatten()
+            }
+            None => None,
+        },
     };
     let after = match &row {
         Some(row) if in_database => state(row.enabled),

@@ -28,8 +28,28 @@ pub(crate) struct Caller {
     pub peer: String,
     /// The network of the connection; `None` on a unix socket.
     pub network: Option<IpAddr>,
+    /// The token of the call; `None` if no token is needed.
+    pub token: Option<TokenNumber>,
     /// The client's id of the request; empty if it has none, or an invalid one.
     pub request_id: String,
+}
+
+/// Identifies a token without revealing it. The number of a token differs in each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TokenNumber(pub(crate) u64);
+
+/// The holder of shares: the token of the calls, from any address, or the network if no token is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Shareholder {
+    Network(Option<IpAddr>),
+    Token(TokenNumber),
+}
+
+impl Caller {
+    /// The holder of the shares that this caller uses.
+    pub(crate) fn shareholder(&self) -> Shareholder {
+        self.token.map_or(Shareholder::Network(self.network), Shareholder::Token)
+    }
 }
 
 impl From<Outcome> for Provisioning {

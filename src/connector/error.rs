@@ -163,7 +163,7 @@ pub(crate) enum Error {
     },
     /// The caller's limit of running actions is reached.
     #[error(
-        "{most} actions are already running, the maximum for this address: retry when some of them have ended"
+        "{most} actions are already running, the maximum for this caller: retry when some of them have ended"
     )]
     TooManyRuns {
         /// The limit.

@@ -232,6 +232,20 @@ async fn never_mistakes_the_legacy_id_of_another_user_for_the_new_user() {
 }
 
 #[tokio::test]
+async fn never_mistakes_a_user_with_another_address_for_the_new_user() {
+    let stage = Stage::new().await;
+    // The ids and the address are those of a user in the database.
+    let user = stage.database.client().await;
+    let user = user.query_one("SELECT sid, id, email FROM users WHERE id = 7", &[]).await.unwrap();
+    let (sid, id, email): (&str, i32, &str) = (user.get(0), user.get(1), user.get(2));
+    let stranger = json!({"id": sid, "legacy_id": id, "email": email, "active": true});
+    stage.api.next("POST", Reply::json(200, json!({"success": true, "data": stranger})));
+    let (kind, resource, _) = result(&stage.create(&ada()).await.unwrap());
+    assert_eq!((kind, resource), ("in progress", None));
+    assert_eq!(record(&stage)["principal_id"], "");
+}
+
+#[tokio::test]
 async fn never_mistakes_a_user_of_another_organization_for_the_new_user() {
     // The API covers the first organization only, and has refused for another reason.
     for code in [400, 422, 200] {

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use svix_ksuid::{Ksuid, KsuidLike};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
+use crate::connector::audit::Shareholder;
 use crate::connector::change::answer::dry_run;
 use crate::connector::error::Error;
 use crate::connector::rate_limit;
@@ -22,7 +22,7 @@ use crate::retool::change::Mode;
 
 /// Limit of concurrent runs.
 const MAX_RUNNING: usize = 200;
-/// Limit of ended runs that are kept. Beyond it, the address with the most of them loses the one that ended first.
+/// Limit of ended runs that are kept. Beyond it, the shareholder with the most of them loses the one that ended first.
 const MAX_ENDED: usize = 1_000;
 
 /// All runs with a status that can be requested.
@@ -35,8 +35,8 @@ pub(crate) struct Runs {
 #[derive(Debug, Default)]
 struct Table {
     by_id: HashMap<String, Arc<Run>>,
-    /// The number of running runs of each address.
-    running: HashMap<Network, usize>,
+    /// The number of running runs of each shareholder.
+    running: HashMap<Shareholder, usize>,
     /// Ended runs, in the order of their end.
     ended: VecDeque<Arc<Run>>,
 }
@@ -48,13 +48,9 @@ pub(crate) struct Run {
     pub(crate) id: String,
     /// The action's name.
     pub(crate) name: &'static str,
-    /// The address that started it.
-    network: Network,
+    owner: Shareholder,
     ended: watch::Sender<Option<Ended>>,
 }
-
-/// The network of a caller; `None` on a unix socket.
-type Network = Option<IpAddr>;
 
 /// The end of a run. It never changes.
 #[derive(Debug, Clone)]
@@ -123,22 +119,25 @@ impl Default for Runs {
 }
 
 impl Runs {
-    /// Starts a run for a caller from this network. An address can have five eighths of the running runs that the
-    /// other addresses leave.
+    /// Starts a run. A shareholder can have five eighths of the running runs that the others leave.
     ///
     /// # Errors
     /// [`Error::TooManyRuns`]
-    pub(super) fn start(self: &Arc<Self>, name: &'static str, network: Network) -> Result<InProgress, Error> {
+    pub(super) fn start(
+        self: &Arc<Self>,
+        name: &'static str,
+        owner: Shareholder,
+    ) -> Result<InProgress, Error> {
         let id = Ksuid::new(Some(OffsetDateTime::now_utc()), None).to_string();
-        let run = Arc::new(Run { id: id.clone(), name, network, ended: watch::Sender::new(None) });
+        let run = Arc::new(Run { id: id.clone(), name, owner, ended: watch::Sender::new(None) });
         let mut table = self.table();
-        let own = table.running.get(&network).copied().unwrap_or_default();
+        let own = table.running.get(&owner).copied().unwrap_or_default();
         let running = *self.running.borrow();
         let share = (MAX_RUNNING - (running - own)) * 5 / 8;
         if running >= MAX_RUNNING || own > 0 && own >= share {
             return Err(Error::TooManyRuns { most: own.max(share) });
         }
-        *table.running.entry(network).or_default() += 1;
+        *table.running.entry(owner).or_default() += 1;
         table.by_id.insert(id, Arc::clone(&run));
         self.running.send_modify(|running| *running += 1);
         Ok(InProgress { runs: Arc::clone(self), run })
@@ -185,22 +184,22 @@ impl Runs {
 
 impl Table {
     fn end(&mut self, run: &Arc<Run>) {
-        if let Some(count) = self.running.get_mut(&run.network) {
+        if let Some(count) = self.running.get_mut(&run.owner) {
             *count -= 1;
             if *count == 0 {
-                self.running.remove(&run.network);
+                self.running.remove(&run.owner);
             }
         }
         self.ended.push_back(Arc::clone(run));
         if self.ended.len() <= MAX_ENDED {
             return;
         }
-        let mut counts: HashMap<Network, usize> = HashMap::new();
+        let mut counts: HashMap<Shareholder, usize> = HashMap::new();
         for run in &self.ended {
-            *counts.entry(run.network).or_default() += 1;
+            *counts.entry(run.owner).or_default() += 1;
         }
         let most = counts.values().max().copied().unwrap_or_default();
-        let first = self.ended.iter().position(|run| counts.get(&run.network) == Some(&most));
+        let first = self.ended.iter().position(|run| counts.get(&run.owner) == Some(&most));
         if let Some(dropped) = first.and_then(|first| self.ended.remove(first)) {
             self.by_id.remove(&dropped.id);
         }
@@ -268,7 +267,17 @@ impl Drop for InProgress {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::connector::audit::{Caller, TokenNumber};
+
+    /// All callers on the unix socket.
+    const SOCKET: Shareholder = Shareholder::Network(None);
+
+    fn address(last: usize) -> Shareholder {
+        Shareholder::Network(Some(IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()])))
+    }
 
     fn complete() -> Ended {
         Ended { result: RunResult::Complete, rate_limit: None }
@@ -277,10 +286,10 @@ mod tests {
     #[test]
     fn forgets_the_oldest_ended_run_but_no_running_one() {
         let runs = Arc::new(Runs::default());
-        let in_progress = runs.start("enable_user", None).unwrap();
+        let in_progress = runs.start("enable_user", SOCKET).unwrap();
         let ids: Vec<_> = (0..=MAX_ENDED)
             .map(|_| {
-                let run = runs.start("disable_user", None).unwrap();
+                let run = runs.start("disable_user", SOCKET).unwrap();
                 let id = run.run().id.clone();
                 run.end(complete());
                 id
@@ -295,43 +304,56 @@ mod tests {
     }
 
     #[test]
-    fn one_address_leaves_runs_and_results_to_others() {
-        let address = |last: u8| Some(IpAddr::from([10, 0, 0, last]));
-        let runs = Arc::new(Runs::default());
-        let hostile: Vec<_> = std::iter::from_fn(|| runs.start("disable_user", address(1)).ok()).collect();
-        assert_eq!(hostile.len(), MAX_RUNNING * 5 / 8);
-        assert!(matches!(
-            runs.start("disable_user", address(1)),
-            Err(Error::TooManyRuns { most }) if most == hostile.len()
-        ));
-        let honest = runs.start("enable_user", address(2)).unwrap();
-        let id = honest.run().id.clone();
-        honest.end(complete());
-        hostile.into_iter().for_each(|run| run.end(complete()));
-        for _ in 0..MAX_ENDED {
-            runs.start("disable_user", address(1)).unwrap().end(complete());
+    fn one_address_or_token_leaves_runs_and_results_to_others() {
+        let token = |number| Shareholder::Token(TokenNumber(number));
+        for (hostile, honest) in [(address(1), address(2)), (token(1), token(2))] {
+            let runs = Arc::new(Runs::default());
+            let held: Vec<_> = std::iter::from_fn(|| runs.start("disable_user", hostile).ok()).collect();
+            assert_eq!(held.len(), MAX_RUNNING * 5 / 8);
+            assert!(matches!(
+                runs.start("disable_user", hostile),
+                Err(Error::TooManyRuns { most }) if most == held.len()
+            ));
+            let run = runs.start("enable_user", honest).unwrap();
+            let id = run.run().id.clone();
+            run.end(complete());
+            held.into_iter().for_each(|run| run.end(complete()));
+            for _ in 0..MAX_ENDED {
+                runs.start("disable_user", hostile).unwrap().end(complete());
+            }
+            assert!(runs.find(&id).is_ok());
+            let table = runs.table();
+            assert_eq!((table.ended.len(), table.by_id.len()), (MAX_ENDED, MAX_ENDED));
+            assert!(table.running.is_empty());
         }
-        assert!(runs.find(&id).is_ok());
-        let table = runs.table();
-        assert_eq!((table.ended.len(), table.by_id.len()), (MAX_ENDED, MAX_ENDED));
-        assert!(table.running.is_empty());
+    }
+
+    #[test]
+    fn a_token_has_one_share_for_all_its_addresses() {
+        let caller = |last: u8, token: Option<u64>| Caller {
+            network: Some(IpAddr::from([10, 0, 0, last])),
+            token: token.map(TokenNumber),
+            ..Caller::default()
+        };
+        assert_eq!(caller(1, Some(7)).shareholder(), caller(2, Some(7)).shareholder());
+        assert_ne!(caller(1, Some(7)).shareholder(), caller(1, Some(8)).shareholder());
+        assert_ne!(caller(1, None).shareholder(), caller(2, None).shareholder());
     }
 
     #[test]
     fn a_run_starts_again_after_another_has_ended_at_the_limit() {
         let runs = Arc::new(Runs::default());
-        let address = |last: usize| Some(IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()]));
         let mut in_progress: Vec<_> =
             (0..MAX_RUNNING).map(|last| runs.start("enable_user", address(last)).unwrap()).collect();
-        assert!(matches!(runs.start("enable_user", None), Err(Error::TooManyRuns { .. })));
+        assert!(matches!(runs.start("enable_user", SOCKET), Err(Error::TooManyRuns { .. })));
         in_progress.pop();
-        assert!(runs.start("enable_user", None).is_ok());
+        assert!(runs.start("enable_user", SOCKET).is_ok());
     }
 
     #[test]
     fn the_first_end_of_a_run_is_final() {
         let runs = Arc::new(Runs::default());
-        let in_progress = runs.start("enable_user", None).unwrap();
+        let in_progress = runs.start("enable_user", SOCKET).unwrap();
         let run = Arc::clone(in_progress.run());
         assert_eq!(run.id.len(), 27);
         in_progress.end(complete());
@@ -343,7 +365,7 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_run_ends_as_interrupted() {
         let runs = Arc::new(Runs::default());
-        let in_progress = runs.start("enable_user", None).unwrap();
+        let in_progress = runs.start("enable_user", SOCKET).unwrap();
         let run = Arc::clone(in_progress.run());
         run.ended_within(Duration::from_millis(1)).await;
         assert!(run.ended().is_none());

@@ -3,10 +3,11 @@
 use prost_types::Any;
 use tonic::Request;
 
-use crate::connector::audit::Caller;
+use crate::connector::audit::{Caller, TokenNumber};
 use crate::proto::connector::RequestId;
 use crate::proto::find_annotation;
 use crate::server::transport::connection::Peer;
+use crate::server::transport::tokens::TokenId;
 
 /// The header in which callers of HTTP services send a request id.
 const HEADER: &str = "x-request-id";
@@ -21,6 +22,7 @@ pub(crate) fn caller<T>(request: &Request<T>, annotations: &[Any]) -> Caller {
     Caller {
         peer: peer.map(Peer::shown).unwrap_or_default(),
         network: peer.and_then(|peer| peer.slot.network),
+        token: request.extensions().get::<TokenId>().map(|token| TokenNumber(token.get())),
         request_id: named.unwrap_or_default(),
     }
 }

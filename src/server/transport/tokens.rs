@@ -85,8 +85,12 @@ impl Tokens {
     }
 }
 
-#[cfg(test)]
 impl TokenId {
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(test)]
     pub(crate) fn of(number: u64) -> Self {
         Self(number)
     }
