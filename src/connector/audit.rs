@@ -45,6 +45,16 @@ pub(crate) enum Shareholder {
     Token(TokenNumber),
 }
 
+impl Shareholder {
+    /// The callers that have this share, for a message.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Network(_) => "this address",
+            Self::Token(_) => "this token",
+        }
+    }
+}
+
 impl Caller {
     /// The holder of the shares that this caller uses.
     pub(crate) fn shareholder(&self) -> Shareholder {

@@ -153,7 +153,7 @@ pub(crate) enum Error {
     },
     /// No run of an action has this id, or the run is no longer kept.
     #[error(
-        "run {given} of an action does not exist: finished runs are kept until {kept} others have finished, and not across a restart"
+        "run {given} of an action does not exist: at most {kept} finished runs are kept, and none of them after a restart"
     )]
     UnknownRun {
         /// As the caller spelled it.
@@ -163,9 +163,11 @@ pub(crate) enum Error {
     },
     /// The caller's limit of running actions is reached.
     #[error(
-        "{most} actions are already running, the maximum for this caller: retry when some of them have ended"
+        "{most} actions are already running, the maximum for {whose}: retry when some of them have ended"
     )]
     TooManyRuns {
+        /// The callers that share the limit.
+        whose: &'static str,
         /// The limit.
         most: usize,
     },

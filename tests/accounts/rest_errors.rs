@@ -8,7 +8,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::support::collector::Collector;
-use crate::support::retool_api::{Gate, Reply, RetoolApi};
+use crate::support::retool_api::{Gate, Reply, RetoolApi, TOKEN};
 use crate::support::stage::{Stage, ada, limits_of};
 use crate::support::wire::eventually;
 
@@ -145,6 +145,11 @@ async fn an_answer_that_is_not_from_the_api_names_only_the_setting() {
             Code::FailedPrecondition,
             &["https://elsewhere.example.com ", "--retool-api-base-url"],
         ),
+        (
+            Reply::redirect(301, &format!("https://{}.example.com/", TOKEN.to_uppercase())),
+            Code::FailedPrecondition,
+            &["redirects", "--retool-api-base-url"],
+        ),
         (Reply::redirect(302, "/auth/login"), Code::FailedPrecondition, &["redirects to http://127.0.0.1"]),
         (Reply::redirect(307, "::"), Code::FailedPrecondition, &["HTTP 307"]),
         (Reply::refusal(200, "not today"), Code::FailedPrecondition, &["reports a failure", "not today"]),
@@ -166,8 +171,8 @@ async fn an_answer_that_is_not_from_the_api_names_only_the_setting() {
         for words in words {
             assert!(status.message().contains(words), "{reply:?}: no {words:?} in {}", status.message());
         }
-        for secret in ["ada@", "ada%40", "email=", "login", "<html>"] {
-            assert!(!status.message().contains(secret), "{}", status.message());
+        for secret in ["ada@", "ada%40", "email=", "login", "<html>", TOKEN] {
+            assert!(!status.message().to_lowercase().contains(secret), "{}", status.message());
         }
     }
     // No request followed a redirect.

@@ -134,8 +134,12 @@ impl Runs {
         let own = table.running.get(&owner).copied().unwrap_or_default();
         let running = *self.running.borrow();
         let share = (MAX_RUNNING - (running - own)) * 5 / 8;
-        if running >= MAX_RUNNING || own > 0 && own >= share {
-            return Err(Error::TooManyRuns { most: own.max(share) });
+        if running >= MAX_RUNNING {
+            return Err(Error::TooManyRuns { whose: "all callers together", most: MAX_RUNNING });
+        }
+        // A caller without a run can start one whenever less than the total is running.
+        if own > 0 && own >= share {
+            return Err(Error::TooManyRuns { whose: owner.name(), most: own });
         }
         *table.running.entry(owner).or_default() += 1;
         table.by_id.insert(id, Arc::clone(&run));
@@ -269,6 +273,8 @@ impl Drop for InProgress {
 mod tests {
     use std::net::IpAddr;
 
+    use prost_types::value::Kind;
+
     use super::*;
     use crate::connector::audit::{Caller, TokenNumber};
 
@@ -312,7 +318,7 @@ mod tests {
             assert_eq!(held.len(), MAX_RUNNING * 5 / 8);
             assert!(matches!(
                 runs.start("disable_user", hostile),
-                Err(Error::TooManyRuns { most }) if most == held.len()
+                Err(Error::TooManyRuns { whose, most }) if (whose, most) == (hostile.name(), held.len())
             ));
             let run = runs.start("enable_user", honest).unwrap();
             let id = run.run().id.clone();
@@ -345,7 +351,10 @@ mod tests {
         let runs = Arc::new(Runs::default());
         let mut in_progress: Vec<_> =
             (0..MAX_RUNNING).map(|last| runs.start("enable_user", address(last)).unwrap()).collect();
-        assert!(matches!(runs.start("enable_user", SOCKET), Err(Error::TooManyRuns { .. })));
+        assert!(matches!(
+            runs.start("enable_user", SOCKET),
+            Err(Error::TooManyRuns { whose: "all callers together", most: MAX_RUNNING })
+        ));
         in_progress.pop();
         assert!(runs.start("enable_user", SOCKET).is_ok());
     }
@@ -371,6 +380,8 @@ mod tests {
         assert!(run.ended().is_none());
         drop(in_progress);
         runs.idle().await;
-        assert!(matches!(run.ended(), Some(Ended { result: RunResult::Failed(_), .. })));
+        let response = run.report().response.unwrap();
+        let error = response.fields["error"].kind.clone();
+        assert!(matches!(&error, Some(Kind::StringValue(text)) if text.contains("interrupted")), "{error:?}");
     }
 }

@@ -86,6 +86,7 @@ fn keep_needed_headers<B>(request: &mut Request<B>) {
         HeaderName::from_static("x-request-id"),
     ];
     const LONGEST: usize = 128;
+    const LONGEST_PATH: usize = 256;
     let mut needed = HeaderMap::new();
     for name in NEEDED {
         let value = request.headers().get(&name).map(HeaderValue::as_bytes);
@@ -95,15 +96,30 @@ fn keep_needed_headers<B>(request: &mut Request<B>) {
         }
     }
     *request.headers_mut() = needed;
-    if let Ok(path) = Uri::try_from(request.uri().path().to_owned()) {
-        *request.uri_mut() = path;
-    }
+    let path = Some(request.uri().path()).filter(|path| path.len() <= LONGEST_PATH);
+    // No method has a longer path, and none has the path `/`.
+    *request.uri_mut() = path.and_then(|path| Uri::try_from(path).ok()).unwrap_or_default();
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_keeps_no_long_path() {
+        let mut check = TokenCheck { tokens: None, open_health: true };
+        let method = "/c1.connector.v2.ConnectorService/Validate".to_owned();
+        for (path, kept) in [
+            (&method, method.as_str()),
+            (&format!("{method}?{}", "a".repeat(10_000)), &method),
+            (&format!("/{}", "a".repeat(10_000)), "/"),
+        ] {
+            let mut request = Request::builder().uri(path.as_str()).body(()).unwrap();
+            check.validate(&mut request).unwrap();
+            assert_eq!(request.uri().to_string(), kept);
+        }
+    }
 
     #[test]
     fn a_call_keeps_only_the_headers_that_it_needs() {
