@@ -8,7 +8,7 @@ use bb8_postgres::PostgresConnectionManager;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::Type;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -212,8 +212,23 @@ impl Opener {
                 PostgresError::NoTransactions { .. }
             ),
             tls_offered: offer.is_made(),
-            reason: reason(&error).to_string(),
+            reason: self.reason(&error),
         })
+    }
+
+    /// The reason of a failed attempt. The server quotes options that it cannot parse, and a connection string in
+    /// their place has a password.
+    fn reason(&self, error: &tokio_postgres::Error) -> String {
+        let quotes_options = error.as_db_error().is_some_and(|server| {
+            server.parsed_severity() == Some(Severity::Fatal)
+                && [SqlState::SYNTAX_ERROR, SqlState::UNDEFINED_OBJECT].contains(server.code())
+        });
+        match error.code() {
+            Some(code) if quotes_options && self.settings.options.is_some() => {
+                format!("the server rejects options or PGOPTIONS (SQLSTATE {})", code.code())
+            }
+            _ => reason(error).to_string(),
+        }
     }
 
     async fn connect(

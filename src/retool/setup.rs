@@ -190,7 +190,7 @@ fn grant_if_there(script: &mut String, note: &str, columns: impl Iterator<Item =
         "\
 DO $block$
 DECLARE
-    wanted record;
+    wanted pg_catalog.record;
 BEGIN
     FOR wanted IN
         SELECT attribute.attrelid::pg_catalog.regclass AS of_table, attribute.attname AS of_column
@@ -257,7 +257,7 @@ fn grant_changes(script: &mut String, feature: Feature, role: &RoleName) {
                     "\
 DO $block$
 DECLARE
-    numbering record;
+    numbering pg_catalog.record;
 BEGIN
     -- The sequence that numbers the rows.
     FOR numbering IN{numbering}
@@ -278,7 +278,7 @@ END $block$;
                 "\
 DO $block$
 DECLARE
-    right_of_group record;
+    right_of_group pg_catalog.record;
 BEGIN
     FOR right_of_group IN
         {rights}

@@ -196,8 +196,11 @@ async fn no_statement_resolves_a_name_in_public() {
         .args(["setup-sql", "--role", &role.name, "--extras", "--provisioning", "groups,pages"])
         .output()
         .unwrap();
-    // Run as the superuser, who has the default search_path and would execute any object found there.
-    stage.database.execute(&String::from_utf8(script.stdout).unwrap()).await;
+    // The superuser would execute any object that the script finds in `public`.
+    let script = String::from_utf8(script.stdout).unwrap();
+    stage.database.execute(&script).await;
+    stage.database.execute("CREATE TYPE public.record AS ENUM ('a type of a stranger')").await;
+    stage.database.execute(&format!("SET search_path = public, pg_catalog; {script}")).await;
 }
 
 /// A role without any right over Retool that has created these objects in `public`.

@@ -11,6 +11,9 @@ use crate::postgres::connection_string::error::{ConnectionStringError, Origin};
 use crate::postgres::connection_string::keys::VARIABLES;
 use crate::postgres::connection_string::layers::Layer;
 
+/// The variables that turn a protection off if they are ignored.
+const PROTECTING: [&str; 3] = ["PGCHANNELBINDING", "PGSSLMODE", "PGSSLROOTCERT"];
+
 /// Socket directories of Postgres packages, the most likely first.
 const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/private/tmp", "/tmp"];
 
@@ -49,10 +52,14 @@ impl Environment {
         }
     }
 
-    /// The settings from the variables; an empty variable counts as absent.
+    /// The settings from the variables. An empty variable counts as absent, except those that request a protection: like
+    /// an empty value in the connection string, they are errors.
     pub(crate) fn layer(&self) -> Result<Layer, ConnectionStringError> {
         Layer::new(VARIABLES.iter().filter_map(|(variable, key)| {
-            let value = self.variables.get(*variable).filter(|value| !value.is_empty())?;
+            let value = self.variables.get(*variable)?;
+            if value.is_empty() && !PROTECTING.contains(variable) {
+                return None;
+            }
             Some(((*key).to_owned(), value.clone(), Origin::Environment(variable)))
         }))
     }

@@ -16,7 +16,11 @@ pub(crate) fn read(
     warnings: &mut Vec<String>,
 ) -> Result<TlsSettings, ConnectionStringError> {
     let at_home = |file| environment.at_home(file).filter(|path| path.exists());
-    let named_roots = layers.text("sslrootcert");
+    let is_named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    // Without it, sslmode=require would accept any certificate.
+    let named_roots =
+        layers.parsed("sslrootcert", "the path of a file, or system; remove it otherwise", is_named)?;
+    let named_roots = named_roots.as_deref();
     let system = named_roots == Some("system");
     // The client library of Retool uses this name for a mode that encrypts without any verification.
     if let Some(("no-verify", origin)) = layers.text_from("sslmode") {

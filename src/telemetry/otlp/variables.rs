@@ -28,7 +28,7 @@ const OF_QUEUES: [(&str, u64); 4] =
 pub(super) const INTERVAL: &str = "OTEL_METRIC_EXPORT_INTERVAL";
 
 /// Warnings about the variables. Each is a sentence that begins with the name of a variable, and states what
-/// is used instead.
+/// is used instead. No warning shows a value, because it may be a secret in the wrong variable.
 pub(crate) fn warnings(variable: Variable<'_>) -> Vec<String> {
     let mut found = Found { variable, warnings: Vec::new() };
     for name in ["OTEL_SDK_DISABLED".to_owned()].into_iter().chain(of_otlp("INSECURE")) {
@@ -97,10 +97,10 @@ impl Found<'_> {
         self.warnings.push(format!("{name}: {problem}"));
     }
 
-    /// Warns about an invalid value, and shows it.
+    /// Warns about an invalid value.
     fn check(&mut self, name: &str, problem: impl Display, is_good: impl FnOnce(&str) -> bool) {
-        if let Some(text) = (self.variable)(name).filter(|text| !is_good(text)) {
-            self.warn(name, format!("{text:?} {problem}"));
+        if (self.variable)(name).is_some_and(|text| !is_good(&text)) {
+            self.warn(name, format!("the value {problem}"));
         }
     }
 
@@ -108,16 +108,14 @@ impl Found<'_> {
         let Some(text) = (self.variable)(name) else { return };
         match text.parse::<u64>() {
             Ok(number) if number >= least => {}
-            Ok(number) if name == INTERVAL => {
-                self.warn(name, format!("{number} is not a valid interval; a minute is used"));
-            }
-            Ok(number) => {
+            Ok(_) if name == INTERVAL => self.warn(name, "the value is too small; a minute is used"),
+            Ok(_) => {
                 self.warn(
                     name,
-                    format!("with {number} nothing can be sent; set {least} or more, or unset it"),
+                    format!("nothing can be sent with this value; set {least} or more, or unset it"),
                 );
             }
-            Err(_) => self.warn(name, format!("{text:?} is not a whole number, and is ignored")),
+            Err(_) => self.warn(name, "the value is not a whole number, and is ignored"),
         }
     }
 
@@ -130,11 +128,10 @@ impl Found<'_> {
                 ("prometheus", "METRICS") => "; for Prometheus set --metrics-listen",
                 _ => "",
             };
-            self.warn(&name, format!("{other:?} is neither otlp nor none; {what} are not sent{instead}"));
+            self.warn(&name, format!("an exporter is neither otlp nor none; {what} are not sent{instead}"));
         }
     }
 
-    /// The value is not shown: it may be a secret.
     fn headers(&mut self, name: &str) {
         let Some(text) = (self.variable)(name) else { return };
         for (index, entry) in text.split_terminator(',').enumerate() {
@@ -180,21 +177,17 @@ mod tests {
         for (name, value, words) in [
             ("OTEL_SDK_DISABLED", "1", "neither true nor false"),
             ("OTEL_EXPORTER_OTLP_INSECURE", "yes", "neither true nor false"),
-            (
-                "OTEL_EXPORTER_OTLP_PROTOCOL",
-                "http/protobuf",
-                "\"http/protobuf\" is not supported; grpc is used",
-            ),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "the value is not supported; grpc is used"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf", "is not supported"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "brotli", "neither gzip nor none"),
             ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "zstd", "neither gzip nor none"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,bad key=s3cret", "entry 2 is not a valid name=value"),
             ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "s3cret", "entry 1 is not a valid name=value"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "abc", "\"abc\" is not a whole number"),
-            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0", "with 0 nothing can be sent"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "abc", "the value is not a whole number"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0", "nothing can be sent with this value"),
             ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/k", "client certificates are not supported"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "0", "a minute is used"),
-            ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "with 0 nothing can be sent; set 1 or more"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "nothing can be sent with this value; set 1 or more"),
             ("OTEL_BLRP_SCHEDULE_DELAY", "-1", "is not a whole number"),
             ("OTEL_TRACES_SAMPLER", "nonsense", "is not one of always_on, always_off"),
             ("OTEL_TRACES_SAMPLER", "traceidratio", "every trace is sampled"),
@@ -211,7 +204,18 @@ mod tests {
             "OTEL_TRACES_SAMPLER_ARG" => Some("2".to_owned()),
             _ => None,
         };
-        assert_eq!(warnings(&ratio), ["OTEL_TRACES_SAMPLER_ARG: \"2\" is not a number from 0 to 1; set one"]);
+        assert_eq!(
+            warnings(&ratio),
+            ["OTEL_TRACES_SAMPLER_ARG: the value is not a number from 0 to 1; set one"]
+        );
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_variable_is_not_repeated() {
+        const SECRET: &str = "https://u:hunter2@c";
+        let warned = warnings(&|_| Some(SECRET.to_owned()));
+        assert!(warned.len() > 30, "{warned:#?}");
+        assert!(warned.iter().all(|warning| !warning.contains("hunter2")), "{warned:#?}");
     }
 
     #[test]

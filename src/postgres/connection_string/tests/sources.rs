@@ -102,7 +102,29 @@ fn an_error_names_the_variable() {
         |name, value| parse_in("user=me dbname=x", &variables(&[(name, value)])).unwrap_err().to_string();
     assert!(error("PGSSLMODE", "on").starts_with("sslmode from the environment variable PGSSLMODE must be"));
     assert!(error("PGSSLCRL", "crl.pem").starts_with("sslcrl from the environment variable PGSSLCRL is not"));
-    assert!(parse_in("user=me dbname=x", &variables(&[("PGSSLMODE", "")])).is_ok());
+}
+
+#[test]
+fn an_empty_variable_counts_as_absent_unless_it_requests_a_protection() {
+    for (variable, key) in VARIABLES {
+        let parsed = parse_in("user=me dbname=x", &variables(&[(variable, "")]));
+        if ["channel_binding", "sslmode", "sslrootcert"].contains(key) {
+            let error = parsed.unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("{key} from the environment variable {variable} must be")),
+                "{error}"
+            );
+        } else {
+            assert!(parsed.is_ok(), "{variable}: {parsed:?}");
+        }
+    }
+    for text in [
+        "user=me dbname=x sslmode=require sslrootcert=''",
+        "postgres://me@h/x?sslrootcert=&sslmode=verify-full",
+    ] {
+        let error = parse_in(text, &variables(&[("PGSSLROOTCERT", "ca.pem")])).unwrap_err().to_string();
+        assert!(error.starts_with("sslrootcert in the connection string must be the path"), "{error}");
+    }
 }
 
 #[test]
