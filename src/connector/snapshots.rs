@@ -159,8 +159,8 @@ impl Registry {
             return Err(Some(reading));
         }
         let is_paused = state.paused_until.is_some_and(|until| now < until);
-        let has_place = state.held.has_place(MAX_HELD, now);
-        if is_paused || !has_place || !state.allowance.take(now) {
+        let has_room = state.held.has_room(MAX_HELD, now);
+        if is_paused || !has_room || !state.allowance.take(now) {
             return Err(None);
         }
         state.readings.retain(|_, reading| reading.upgrade().is_some());

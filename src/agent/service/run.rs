@@ -26,18 +26,18 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// Polls for tasks and runs them, as many at a time as there are slots, until the program must stop. Then
 /// waits for the running tasks.
-pub(super) async fn run(context: Context, places: usize, batch: bool) {
+pub(super) async fn run(context: Context, concurrency: usize, batch: bool) {
     let context = Arc::new(context);
     let in_flight = InFlight::default();
-    let mut poll = Poll::new(context.api.clone(), in_flight.clone(), batch.then_some(places));
-    let free = Arc::new(Semaphore::new(places));
+    let mut poll = Poll::new(context.api.clone(), in_flight.clone(), batch.then_some(concurrency));
+    let free = Arc::new(Semaphore::new(concurrency));
     let running = TaskTracker::new();
     let taking = async {
         let (mut wait, mut errors) = (Duration::ZERO, 0_u64);
         loop {
             sleep(wait).await;
             // The semaphore is never closed.
-            let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
             match poll.next().await {
                 Ok(Polled { task, wait: next }) => {
                     if errors > 0 {
@@ -45,7 +45,7 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
                     }
                     (wait, errors) = (next, 0);
                     if let Some((task, guard)) = task {
-                        running.spawn(one(Arc::clone(&context), task, guard, place));
+                        running.spawn(one(Arc::clone(&context), task, guard, permit));
                     }
                 }
                 Err(error) => {
@@ -74,7 +74,7 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
 }
 
 /// Runs a task to its end and reports the result.
-async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: OwnedSemaphorePermit) {
+async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, permit: OwnedSemaphorePermit) {
     let kind = Kind::of(&task);
     let watched = watch::task(kind.name());
     let span = watched.span();
@@ -100,7 +100,7 @@ async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: Own
         TaskOutcome::Done | TaskOutcome::FailedPermanently => guard.over(),
         _ => drop(guard),
     }
-    drop(place);
+    drop(permit);
 }
 
 /// Logs a warning if a task is dropped before ConductorOne knows its result.

@@ -27,7 +27,7 @@ use crate::server::transport::closer::Closer;
 use crate::server::transport::connection_slots::{ConnectionSlot, ConnectionSlots, OccupiedSlot};
 use crate::server::transport::frame_budget::{self, FrameBudget};
 use crate::server::transport::listener::{Listener, Stream};
-use crate::server::transport::places::Network;
+use crate::server::transport::quota::Network;
 use crate::server::transport::silence::{LONGEST_UNFINISHED, SilenceLimit};
 
 /// How connections are treated before and between calls.
