@@ -292,7 +292,7 @@ impl Drop for Watched<'_> {
         if self.outcome == SnapshotRead::Cancelled && took > SLOW {
             tracing::warn!(
                 seconds = took.as_secs(),
-                "callers canceled while a snapshot of access was read; syncs are answered with SQL statements instead"
+                "callers cancelled while a snapshot of access was read; syncs are answered with SQL statements instead"
             );
             self.registry.pause(PAUSE);
         }

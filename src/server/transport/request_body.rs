@@ -122,7 +122,7 @@ async fn next(body: &mut Body, max_wait: Duration, due: Instant) -> Result<Optio
                 Err(refusal) if matches!(refusal.code(), Code::ResourceExhausted | Code::Unavailable) => {
                     return Err(refusal);
                 }
-                Err(_) => return Err(logged_in_full(Status::cancelled("the caller canceled the call"))),
+                Err(_) => return Err(logged_in_full(Status::cancelled("the caller cancelled the call"))),
             }
         }
         Ok(None)
