@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::connector::change::answer::Completed;
 use crate::connector::error::Error;
+use crate::numbers::log_milliseconds;
 use crate::repeats::{Repeats, Verdict};
 use crate::retool::change::{Mode, Outcome};
 use crate::telemetry::logs::{self, AUDIT};
@@ -250,7 +251,7 @@ impl Record {
             reason = end.reason,
             peer.address = self.caller.peer,
             request_id = self.caller.request_id,
-            duration_ms = self.started.elapsed().as_micros() as f64 / 1000.0,
+            duration_ms = log_milliseconds(self.started.elapsed()),
             left_out,
             "change"
         );

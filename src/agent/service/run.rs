@@ -17,6 +17,7 @@ use crate::agent::service::in_flight::{InFlight, InFlightGuard};
 use crate::agent::service::outcome::{Failure, Outcome};
 use crate::agent::service::poll::{Poll, Polled};
 use crate::agent::service::tasks::{self, Ended, Kind};
+use crate::numbers::log_seconds;
 use crate::proto::connectorapi::Task;
 use crate::telemetry::metrics::{self, TaskOutcome};
 use crate::telemetry::watch;
@@ -54,7 +55,7 @@ pub(super) async fn run(context: Context, concurrency: usize, batch: bool) {
                     tracing::warn!(
                         %error,
                         err_count = errors,
-                        next_check_after = wait.as_secs_f64(),
+                        next_check_after = log_seconds(wait),
                         "cannot get tasks from ConductorOne, retrying"
                     );
                 }
@@ -131,7 +132,7 @@ impl Drop for Open {
 /// Reports the result of a task to ConductorOne and the log.
 async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: Instant) -> TaskOutcome {
     let task_type = kind.name();
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = log_seconds(begun.elapsed());
     let (ended, code) = match &outcome {
         Outcome::Done { .. } | Outcome::Known => {
             tracing::info!(task_id, task_type, seconds, "task finished");
