@@ -210,7 +210,7 @@ impl Record {
             }
         };
         let verdict = match result {
-            // Some targets of the log may have the announcement.
+            // Some log targets may already contain the line `change requested`.
             Ok(_) | Err(Error::Unrecorded(_)) => Verdict::Log { left_out: None },
             Err(_) => self.judge_failure(),
         };

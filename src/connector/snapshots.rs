@@ -132,7 +132,7 @@ impl Snapshots {
                 Found::Failed(error) => return Err(error.into()),
             },
         };
-        metrics::snapshot_asked(matches!(source, Source::Snapshot(_)));
+        metrics::snapshot_listed(matches!(source, Source::Snapshot(_)));
         Ok(source)
     }
 

@@ -272,7 +272,7 @@ async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
     besieged.assert_unharmed().await;
 }
 
-/// Whether the other side leaves the connection open for this time, whatever it sends.
+/// Whether the server keeps the connection open for this long.
 fn is_open(stream: &mut TcpStream, max_wait: Duration) -> bool {
     stream.set_read_timeout(Some(max_wait)).unwrap();
     let read = stream.read_to_end(&mut Vec::new());

@@ -145,7 +145,7 @@ pub(crate) fn accept_connections(
                         // If client certificates are required, only clients with a valid one pass the
                         // handshake.
                         if has_certificate(&transport) {
-                            // Without a free slot, each call of the client tries again.
+                            // Without a free slot, each call of the client retries this.
                             let _ = occupied.0.trust(None);
                         }
                         let connection = Connection {
