@@ -114,6 +114,7 @@ judge: ## check the files of a sync with the Go SDK (installs Go if missing; the
 
 docs-check: ## build the book, check its links, run the commands of all pages and compare their output (needs Python)
 	scripts/docs-check
+	@# Also tests the form with a file as an argument.
 	scripts/docs-check docs/command-line.md
 
 lint-tools:

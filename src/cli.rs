@@ -101,7 +101,7 @@ fn run_command(arguments: Vec<OsString>) -> ExitCode {
     if let Err(failure) = &result {
         logs::flush();
         // The failure is reported before the wait for a collector.
-        fatal::tell(failure, &matches);
+        fatal::report(failure, &matches);
     }
     stop_telemetry(&result);
     match result {
@@ -132,7 +132,7 @@ fn refuse_change(name: &str, matches: &ArgMatches) -> Result<(), Failure> {
     match config::typed(matches).find(|setting| setting.group == Group::Change) {
         Some(setting) => {
             let flag = setting.name;
-            Err(Failure::Usage(anyhow!("--{flag} is for a run without a command: leave {name} out")))
+            Err(Failure::Usage(anyhow!("--{flag} is for a run without a command: remove {name}")))
         }
         None => Ok(()),
     }

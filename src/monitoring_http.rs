@@ -118,7 +118,7 @@ fn log_full(listener: &TcpListener, full: &mut Quiet, peer: SocketAddr) {
         address,
         peer.address = %peer,
         most = CONNECTIONS,
-        "too many connections over HTTP, an old one was closed: that port is for probes and Prometheus alone"
+        "too many connections over HTTP, an old one was closed: this port is only for probes and Prometheus"
     );
 }
 

@@ -1,7 +1,7 @@
-//! Suggestions for misspelt names.
+//! Suggestions for misspelled names.
 
 /// The known name that is closest to `given`: the fewest letters to insert, delete, replace or swap with
-/// their neighbour. `limit` is the most differences for a known name. Of several equally close names, the
+/// their neighbor. `limit` is the most differences for a known name. Of several equally close names, the
 /// first is returned.
 pub(crate) fn nearest<'a>(
     given: &str,

@@ -1,4 +1,5 @@
-//! Numbers in texts for people: rounded, with a unit. Machines get raw numbers.
+//! Numbers in texts for people: rounded, with a unit. Machines get raw numbers; durations in the log have
+//! three decimals.
 
 use std::time::Duration;
 
@@ -48,6 +49,16 @@ pub(crate) fn duration(duration: Duration) -> String {
         _ if seconds / DAY == 1 => "1 day".to_owned(),
         _ => format!("{} days", count(seconds / DAY)),
     }
+}
+
+/// Seconds with at most three decimals, for a field of the log.
+pub(crate) fn log_seconds(duration: Duration) -> f64 {
+    duration.as_millis() as f64 / 1000.0
+}
+
+/// Milliseconds with at most three decimals, for a field of the log.
+pub(crate) fn log_milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
 }
 
 fn two_units(first: (u64, &str), second: (u64, &str)) -> String {
@@ -122,5 +133,11 @@ mod tests {
             assert_eq!(duration(Duration::from_millis(milliseconds)), text, "{milliseconds} ms");
         }
         assert_eq!(duration(Duration::from_micros(1)), "less than 1 ms");
+    }
+
+    #[test]
+    fn durations_in_the_log_have_at_most_three_decimals() {
+        let took = Duration::from_nanos(1_234_567_891);
+        assert_eq!((log_seconds(took), log_milliseconds(took)), (1.234, 1234.567));
     }
 }

@@ -246,7 +246,7 @@ impl Listening {
         grpc_health::set_status(&health, ServingStatus::NotServing).await;
         // Watchers have received the status; their calls would otherwise last until the grace period ends.
         grpc_health::end_watches(&health).await;
-        tracing::info!(grace_seconds = limits.grace.as_secs(), "stopping; calls in progress are finished");
+        tracing::info!(grace_seconds = limits.grace.as_secs(), "stopping; finishing calls in progress");
         drop(stopping);
         // An action can continue after the call that started it has been answered.
         let finished = async {

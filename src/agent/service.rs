@@ -72,7 +72,7 @@ pub(crate) fn api_host(settings: &ServiceSettings, id: &ClientId) -> Result<ApiH
 pub(crate) struct Service {
     api: Api,
     sync: SyncSettings,
-    places: usize,
+    concurrency: usize,
     batch: bool,
 }
 
@@ -99,8 +99,8 @@ impl Service {
         let host_id = settings.overrides.host_id.clone().or_else(|| whoami::hostname().ok());
         let host_id = host_id.filter(|id| !id.is_empty()).unwrap_or_else(|| NAMELESS.to_owned());
         let api = Api::new(&host, dialer, tokens, &name, &host_id)?;
-        let places = usize::try_from(settings.task_concurrency).unwrap_or(usize::MAX);
-        Ok(Self { api, sync, places, batch: settings.overrides.batch })
+        let concurrency = usize::try_from(settings.task_concurrency).unwrap_or(usize::MAX);
+        Ok(Self { api, sync, concurrency, batch: settings.overrides.batch })
     }
 
     /// Introduces the program to ConductorOne and runs its tasks against the connector at the other end of a
@@ -115,7 +115,7 @@ impl Service {
         ready: impl FnOnce(),
         stop: CancellationToken,
     ) -> Result<(), ServiceError> {
-        let Self { api, sync, places, batch } = self;
+        let Self { api, sync, concurrency, batch } = self;
         // Before the first call, which may fail for hours.
         metrics::service_started();
         let temp_dir = sync.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
@@ -127,7 +127,7 @@ impl Service {
             tracing::info!(host_id = api.host_id(), "connected to ConductorOne, waiting for tasks");
             ready();
         }
-        run::run(Context { api, connector, sync, stop }, places, batch).await;
+        run::run(Context { api, connector, sync, stop }, concurrency, batch).await;
         Ok(())
     }
 }

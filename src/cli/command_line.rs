@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_a_misspelt_command_or_flag() {
+    fn errors_name_a_misspelled_command_or_flag() {
         let error = command(Detail::Usual).try_get_matches_from(["baton-retool", "srve"]).unwrap_err();
         assert!(without_secrets(error).to_string().contains("srve"));
         let error = command(Detail::Usual)

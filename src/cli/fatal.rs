@@ -23,7 +23,7 @@ const REASON: &str = "reason of the failure";
 ///
 /// The log leaves out text that can be about a person. If there is any, stderr gets the full reason in a
 /// further line, because it is the answer to the command.
-pub(super) fn tell(failure: &Failure, matches: &ArgMatches) {
+pub(super) fn report(failure: &Failure, matches: &ArgMatches) {
     let report = Report::of(failure, matches);
     let done = match logs::in_force() {
         Some(log) => report.log(log),

@@ -48,7 +48,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let endpoint = matches.get_one::<String>("endpoint").map_or("health", String::as_str);
     let max_wait = Duration::from_secs(matches.get_one::<u64>("timeout").copied().unwrap_or(5));
     block_on(async {
-        timeout(max_wait, ask(&settings, endpoint))
+        timeout(max_wait, request(&settings, endpoint))
             .await
             .unwrap_or_else(|_| {
                 Err(anyhow!("health check failed: no answer within {} s", max_wait.as_secs()))
@@ -57,7 +57,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     })
 }
 
-async fn ask(settings: &HealthSettings, endpoint: &str) -> anyhow::Result<()> {
+async fn request(settings: &HealthSettings, endpoint: &str) -> anyhow::Result<()> {
     let url = format!("http://{settings}/{endpoint}");
     let failed = || format!("health check failed: GET {url}");
     let stream = TcpStream::connect((settings.host.as_str(), settings.port)).await.with_context(failed)?;

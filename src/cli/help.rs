@@ -201,8 +201,8 @@ pub(super) fn without_secrets(mut error: clap::Error) -> clap::Error {
             Some(ContextValue::String(given)) => given.clone(),
             _ => continue,
         };
-        // A word without a flag is shown only if it is probably a misspelt name: a password can be a word as
-        // well.
+        // A word without a flag is shown only if it is probably a misspelled name: a password can be a word
+        // as well.
         let is_word = !given.starts_with('-') && !names_own_argument;
         if !is_name(&given) || is_word && !has_suggestion(&error) {
             error.insert(kind, ContextValue::String("...".to_owned()));

@@ -108,8 +108,8 @@ pub(super) async fn serve_metrics(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long a finished command waits for its threads: for example for the resolution of a name, which nothing
-/// can interrupt.
+/// How long a finished command waits for its threads: for example for a DNS lookup, which cannot be
+/// interrupted.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Runs a command on a multi-threaded runtime. Threads that are still blocked shortly after its end are left

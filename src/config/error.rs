@@ -101,7 +101,7 @@ pub(crate) enum Error {
         other: &'static str,
     },
     /// The value of a flag that requests a change is empty, for example because a shell variable is not set.
-    #[error("{name} ({origin}): the value is empty: give a value, or leave it out")]
+    #[error("{name} ({origin}): the value is empty: give a value, or remove it")]
     Empty {
         /// The setting.
         name: &'static str,
@@ -201,12 +201,13 @@ impl Error {
         }
     }
 
-    /// Adds the warnings that may explain the error: a misspelt name can be the reason for a missing setting.
+    /// Adds the warnings that may explain the error: a misspelled name can be the reason for a missing
+    /// setting.
     pub(super) fn explained_by(self, warnings: &[Warning]) -> Self {
         if !self.lacks_something() {
             return self;
         }
-        let misspelt = |warning: &&Warning| match warning {
+        let misspelled = |warning: &&Warning| match warning {
             Warning::UnknownVariable { nearest: Some(_), .. } | Warning::UnknownKey { key: Some(_), .. } => {
                 true
             }
@@ -214,7 +215,7 @@ impl Error {
             Warning::UnknownServedKey { key: Some(_) } => true,
             _ => false,
         };
-        let hints = warnings.iter().filter(misspelt).map(|warning| Self::Hint(Box::new(warning.clone())));
+        let hints = warnings.iter().filter(misspelled).map(|warning| Self::Hint(Box::new(warning.clone())));
         match Self::all(hints.chain([self]).collect()) {
             Ok(()) => Self::Several(Vec::new()),
             Err(error) => error,
@@ -238,9 +239,9 @@ impl Error {
     }
 }
 
-/// A misspelt name.
+/// A misspelled name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Misspelt {
+pub(crate) struct Misspelled {
     /// The name as given.
     pub(super) given: String,
     /// The most similar known name.
@@ -253,7 +254,7 @@ pub(crate) enum Warning {
     /// The config file has an unknown key.
     UnknownKey {
         /// The key, if it is close to a known name. Any other key may be a misplaced secret.
-        key: Option<Misspelt>,
+        key: Option<Misspelled>,
         /// The file.
         file: PathBuf,
     },
@@ -261,7 +262,7 @@ pub(crate) enum Warning {
     #[cfg(feature = "lambda")]
     UnknownServedKey {
         /// The key, if it is close to a known name. Any other key may be a misplaced secret.
-        key: Option<Misspelt>,
+        key: Option<Misspelled>,
     },
     /// An unknown variable has the prefix of this program's variables.
     UnknownVariable {
@@ -309,9 +310,9 @@ pub(crate) enum Warning {
     },
 }
 
-fn unknown_key(f: &mut fmt::Formatter<'_>, key: Option<&Misspelt>) -> fmt::Result {
+fn unknown_key(f: &mut fmt::Formatter<'_>, key: Option<&Misspelled>) -> fmt::Result {
     match key {
-        Some(Misspelt { given, meant }) => {
+        Some(Misspelled { given, meant }) => {
             write!(f, "unknown key {given} is ignored; did you mean {meant}?")
         }
         None => f.write_str(

@@ -117,7 +117,7 @@ fn sort(path: &Path, table: Vec<(String, Value)>, warnings: &mut Vec<Warning>) -
 }
 
 fn unknown(path: &Path, key: &str) -> Warning {
-    Warning::UnknownKey { key: names::misspelt(key), file: path.to_owned() }
+    Warning::UnknownKey { key: names::misspelled(key), file: path.to_owned() }
 }
 
 fn fault(path: &Path, line: Option<usize>, problem: String) -> Error {

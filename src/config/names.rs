@@ -1,8 +1,8 @@
-//! Distinguishes misspelt names of settings from names that belong to another program.
+//! Distinguishes misspelled names of settings from names that belong to another program.
 
 use std::ffi::OsStr;
 
-use crate::config::error::{Misspelt, Warning};
+use crate::config::error::{Misspelled, Warning};
 use crate::config::setting::Setting;
 use crate::config::table::{self, ALL};
 use crate::nearest::nearest;
@@ -48,13 +48,13 @@ pub(super) fn is_go_connector_key(key: &str) -> bool {
     key.to_ascii_lowercase().starts_with(GO_CONNECTOR_PREFIX)
 }
 
-/// The longest key that can be a misspelt name, in bytes.
+/// The longest key that can be a misspelled name, in bytes.
 const LONGEST_KEY: usize = 100;
 
 /// An unknown key with the name that was probably meant; `None` if no name is close.
 ///
 /// A secret can become a key by mistake, so messages repeat only a key that is close to a name.
-pub(super) fn misspelt(key: &str) -> Option<Misspelt> {
+pub(super) fn misspelled(key: &str) -> Option<Misspelled> {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
     if key.len() > LONGEST_KEY || !key.chars().all(is_plain) {
         return None;
@@ -62,7 +62,7 @@ pub(super) fn misspelt(key: &str) -> Option<Misspelt> {
     let lower = key.to_ascii_lowercase();
     let known = ALL.iter().filter(|setting| !setting.hidden).map(|setting| setting.name);
     let meant = nearest(&lower, known, |_| distance(&lower))?;
-    Some(Misspelt { given: key.to_owned(), meant })
+    Some(Misspelled { given: key.to_owned(), meant })
 }
 
 /// How many letters this name may differ from a known one. A third of the letters: enough for
@@ -87,9 +87,9 @@ pub(super) fn unknown_variable(name: &str, value: &OsStr) -> Option<Warning> {
     if known.contains(&rest) || is_go_connectors {
         return None;
     }
-    let misspelt = || nearest(rest, known.iter().copied(), |_| LEAST_DISTANCE);
+    let misspelled = || nearest(rest, known.iter().copied(), |_| LEAST_DISTANCE);
     let similar = || nearest(rest, known.iter().copied(), |_| distance(rest));
-    let found = match misspelt() {
+    let found = match misspelled() {
         None if is_service_link(rest, value) => return None,
         None => similar().or_else(|| with_other_words(rest, &known)),
         found => found,

@@ -227,7 +227,7 @@ pub(super) const OPERATION: &[Setting] = &[
     Setting {
         kind: Kind::Choice(&["json", "console"]),
         fallback: Fallback::Depends {
-            text: "console on a terminal, else json",
+            text: "console if stdout is a terminal, else json",
             value: |sources| Some(LogFormat::default_on(sources.stdout_is_terminal).to_owned()),
         },
         value_name: "FORMAT",

@@ -32,7 +32,7 @@ pub(super) fn layer(served: &Map<String, Value>, warnings: &mut Vec<Warning>) ->
 }
 
 fn unknown(key: &str) -> Warning {
-    Warning::UnknownServedKey { key: names::misspelt(key) }
+    Warning::UnknownServedKey { key: names::misspelled(key) }
 }
 
 /// Converts a JSON value to a value of a config file. A whole number becomes an integer in every notation.

@@ -42,7 +42,7 @@ pub(super) fn is_client_id(text: &str) -> bool {
     is_identifier(text.trim()) && host.is_some_and(|(host, path)| !host.contains('@') && !path.contains('@'))
 }
 
-/// Whether a text can be a misspelt word of a choice.
+/// Whether a text can be a misspelled word of a choice.
 pub(super) fn is_short_word(text: &str) -> bool {
     text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }

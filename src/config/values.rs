@@ -314,8 +314,8 @@ impl Entry {
         }
     }
 
-    /// Whether an invalid text is safe to show because it may be a misspelt value. Any other text could be a
-    /// misplaced secret.
+    /// Whether an invalid text is safe to show because it may be a misspelled value. Any other text could be
+    /// a misplaced secret.
     fn is_fit_to_show(&self, text: &str) -> bool {
         let all = |longest, fit: fn(char) -> bool| text.len() <= longest && text.chars().all(fit);
         match self.setting.kind {

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use crate::connector::change::answer::Completed;
 use crate::connector::error::Error;
+use crate::numbers::log_milliseconds;
 use crate::repeats::{Repeats, Verdict};
 use crate::retool::change::{Mode, Outcome};
 use crate::telemetry::logs::{self, AUDIT};
@@ -209,7 +210,7 @@ impl Record {
             }
         };
         let verdict = match result {
-            // Some targets of the log may have the announcement.
+            // Some log targets may already contain the line `change requested`.
             Ok(_) | Err(Error::Unrecorded(_)) => Verdict::Log { left_out: None },
             Err(_) => self.judge_failure(),
         };
@@ -250,7 +251,7 @@ impl Record {
             reason = end.reason,
             peer.address = self.caller.peer,
             request_id = self.caller.request_id,
-            duration_ms = self.started.elapsed().as_micros() as f64 / 1000.0,
+            duration_ms = log_milliseconds(self.started.elapsed()),
             left_out,
             "change"
         );

@@ -172,13 +172,13 @@ pub(crate) enum Error {
         most: usize,
     },
     /// An action exceeded its timeout.
-    #[error("the action took longer than {} s and was abandoned; it may have been done anyway", limit.as_secs())]
+    #[error("the action took longer than {} s and was aborted; the change may have been made", limit.as_secs())]
     RunTooLong {
         /// The timeout.
         limit: Duration,
     },
     /// An action ended without a result.
-    #[error("the action was interrupted; it may have been done anyway: retry")]
+    #[error("the action was interrupted; the change may have been made: retry")]
     RunBroken,
     /// The REST API returns a number for the account that belongs to another user in the database.
     #[error(
@@ -239,7 +239,8 @@ impl Error {
             Self::Unrecorded(_) => ErrorKind::Unavailable,
             Self::RunTooLong { .. } => ErrorKind::DeadlineExceeded,
             Self::Refused(refusal) => refusal_kind(refusal),
-            // Agents recognize this error by its text; the code has always been this one.
+            // Agents recognize this error by its text; the Go connector returns this code (decision
+            // ticket-refusals).
             Self::TicketingDisabled => ErrorKind::Unknown,
             Self::NoTickets | Self::NotImplemented { .. } => ErrorKind::Unimplemented,
             Self::Database(error) => database_kind(error),

@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// A stored token of this version. Replicas of neighbouring releases must accept it.
+    /// A stored token of this version. Replicas of neighboring releases must accept it.
     #[test]
     fn the_format_is_fixed() {
         let token = "AQAAAAwCwI4RYmUhaNkw6bwR";

@@ -132,7 +132,7 @@ impl Snapshots {
                 Found::Failed(error) => return Err(error.into()),
             },
         };
-        metrics::snapshot_asked(matches!(source, Source::Snapshot(_)));
+        metrics::snapshot_listed(matches!(source, Source::Snapshot(_)));
         Ok(source)
     }
 
@@ -159,8 +159,8 @@ impl Registry {
             return Err(Some(reading));
         }
         let is_paused = state.paused_until.is_some_and(|until| now < until);
-        let has_place = state.held.has_place(MAX_HELD, now);
-        if is_paused || !has_place || !state.allowance.take(now) {
+        let has_room = state.held.has_room(MAX_HELD, now);
+        if is_paused || !has_room || !state.allowance.take(now) {
             return Err(None);
         }
         state.readings.retain(|_, reading| reading.upgrade().is_some());
@@ -292,7 +292,7 @@ impl Drop for Watched<'_> {
         if self.outcome == SnapshotRead::Cancelled && took > SLOW {
             tracing::warn!(
                 seconds = took.as_secs(),
-                "callers canceled while a snapshot of access was read; syncs are answered with SQL statements instead"
+                "callers cancelled while a snapshot of access was read; syncs are answered with SQL statements instead"
             );
             self.registry.pause(PAUSE);
         }

@@ -159,7 +159,7 @@ impl Pool {
                     return Ok(Lease { slot, fresh });
                 }
                 Err(error) if fresh => return Err(error.clone()),
-                // The error may be from an earlier outage, so try again.
+                // The error may be from an earlier outage, so retry.
                 Err(_) => {}
             }
         }

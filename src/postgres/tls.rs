@@ -63,18 +63,18 @@ pub(crate) enum SslMode {
     Prefer,
     /// Always TLS. With a file of roots the same as [`VerifyCa`](Self::VerifyCa), as in libpq.
     Require,
-    /// TLS, and a trusted authority has issued the server's certificate.
+    /// TLS, and a trusted certificate authority has issued the server's certificate.
     VerifyCa,
-    /// TLS, and a trusted authority has issued the certificate, which names the host.
+    /// TLS, and a trusted certificate authority has issued the certificate, which names the host.
     VerifyFull,
 }
 
 /// The trusted certificate authorities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Roots {
-    /// The platform's authorities.
+    /// The platform's certificate authorities.
     Platform,
-    /// The authorities in a PEM file.
+    /// The certificate authorities in a PEM file.
     File(PathBuf),
 }
 
@@ -130,7 +130,7 @@ pub(crate) enum TlsError {
         /// The cause.
         source: rustls::Error,
     },
-    /// The platform has no trusted authorities.
+    /// The platform has no trusted certificate authorities.
     #[error(
         "the platform has no certificate authorities to verify the server{}: set sslrootcert to a file",
         problem.as_ref().map(|problem| format!(" ({problem})")).unwrap_or_default()

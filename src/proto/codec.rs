@@ -118,7 +118,10 @@ fn malformed(message: String) -> Status {
 }
 
 fn too_large(full_name: &str, excess: Excess) -> Status {
-    logged_in_full(Status::resource_exhausted(format!("{}: send less in one call", over(full_name, excess))))
+    logged_in_full(Status::resource_exhausted(format!(
+        "{}: split the request into several calls",
+        over(full_name, excess)
+    )))
 }
 
 fn over(full_name: &str, excess: Excess) -> String {

@@ -1,7 +1,7 @@
 //! Access levels, and how explicit, folder and universal access combine.
 //!
 //! The statements in `tables` implement the same rules in SQL, because they must leave out groups and users
-//! without access. A test of the behaviour suite compares both on every combination.
+//! without access. A test of the suite `behaviour` compares both on every combination.
 
 /// The level of access to an app or a resource. The order of the variants is the order of power.
 ///

@@ -239,7 +239,7 @@ impl Api {
         if !status.is_success() {
             return Err(failed(Problem::Refused {
                 status: status.as_u16(),
-                message: self.said(response, hidden).await,
+                message: self.message_of(response, hidden).await,
             }));
         }
         let not_json = || failed(Problem::NotJson { base: self.base.clone(), status: status.as_u16() });
@@ -268,7 +268,7 @@ impl Api {
     }
 
     /// Retool's message about a refusal, if it can be shown.
-    async fn said(&self, response: Response, hidden: &Hidden) -> Option<PrivateText> {
+    async fn message_of(&self, response: Response, hidden: &Hidden) -> Option<PrivateText> {
         if !content_type(&response).is_some_and(is_json) {
             return None;
         }

@@ -164,7 +164,7 @@ impl Privileges {
     /// # Errors
     /// The errors of [`Privileges::require_changes`], if none can work.
     pub(crate) fn require_any_change(&self) -> Result<(), DatabaseError> {
-        // A new group is of no use if neither its members nor its access can be changed.
+        // A new group is useless unless its members or its access can be changed.
         let mut features = self.features.iter().filter(|feature| **feature != Feature::ManagedGroups);
         let impossible = |feature: &Feature| {
             let writes = self.writes.as_ref();

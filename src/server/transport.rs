@@ -19,7 +19,7 @@ pub(crate) mod listener;
 mod logged_status;
 mod panic;
 pub(crate) mod parent_handshake;
-mod places;
+mod quota;
 mod request_body;
 pub(crate) mod request_memory;
 mod response_body;

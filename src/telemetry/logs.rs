@@ -197,7 +197,7 @@ pub(super) fn filter(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("opentelemetry", LevelFilter::OFF)
-        // h2 warns about the behaviour of callers, without a limit.
+        // h2 warns about the behavior of callers, without a limit.
         .with_target("h2", level.min(LevelFilter::ERROR))
         .with_target(env!("CARGO_CRATE_NAME"), level)
         // Audit records do not depend on the level.

@@ -130,9 +130,9 @@ pub(crate) fn provisioning_ended(operation: &'static str, outcome: Provisioning)
 }
 
 /// Records a listing of a sync, and whether there was a snapshot for it.
-pub(crate) fn snapshot_asked(is_there: bool) {
+pub(crate) fn snapshot_listed(is_there: bool) {
     if let Some(instruments) = INSTRUMENTS.get() {
-        instruments.snapshots.asked(is_there);
+        instruments.snapshots.listed(is_there);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::support::client::{Client, Listing, assert_no_doubles, named};
 use crate::support::postgres::{Database, Sizes};
 use crate::support::server::Server;
 
-/// The limit of one answer in the protocol's specification.
+/// The most bytes of a page of a listing (decision page-size).
 const LARGEST_ANSWER: usize = 2 * 1024 * 1024;
 
 fn rows(pages: Vec<crate::support::client::Answer<String>>) -> Vec<String> {

@@ -42,9 +42,10 @@ async fn each_http_status_maps_to_its_code_with_the_rate_limit_as_detail() {
         (504, Code::Unavailable, "retrying is safe"),
         (599, Code::Unavailable, "retrying is safe"),
     ] {
-        let said = refused(&stage, Reply::refusal(status, "thus it is").with("Retry-After", "30")).await;
+        let said =
+            refused(&stage, Reply::refusal(status, "reason of Retool").with("Retry-After", "30")).await;
         assert_eq!(said.code(), code, "{status}: {said:?}");
-        for words in [words, "thus it is"] {
+        for words in [words, "reason of Retool"] {
             assert!(said.message().contains(words), "{status}: no {words:?} in {}", said.message());
         }
         let reset = limits_of(&said).unwrap().reset_at.unwrap().seconds;

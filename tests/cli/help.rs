@@ -105,7 +105,7 @@ fn each_command_shows_only_its_own_options() {
 }
 
 #[test]
-fn a_misspelt_flag_error_suggests_the_right_one_and_the_help_command() {
+fn a_misspelled_flag_error_suggests_the_right_one_and_the_help_command() {
     let unknown = errors(&["sync", "--sync-resource-type=user"], &[]);
     assert!(unknown.contains("'--sync-resource-types'"), "{unknown}");
     assert!(unknown.contains("try 'baton-retool sync --help'"), "{unknown}");
@@ -129,7 +129,7 @@ fn a_misspelt_flag_error_suggests_the_right_one_and_the_help_command() {
 }
 
 #[test]
-fn a_misspelt_variable_is_reported_before_the_missing_setting() {
+fn a_misspelled_variable_is_reported_before_the_missing_setting() {
     let variables = [("BATON_CONNECTION_STRNG", "host=db password=hunter2"), ("BATON_LOG_FORMAT", "console")];
     let told = errors(&["sync"], &variables);
     let lines: Vec<_> = told.lines().collect();

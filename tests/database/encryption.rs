@@ -192,7 +192,7 @@ async fn certificates_of_version_1_are_accepted() {
     let with = encrypted.string("127.0.0.1", &with);
     let without = encrypted.string("127.0.0.1", "sslmode=require");
     eventually("the new rules", async || asked(&without).await.is_err().then_some(())).await;
-    let seen = eventually("the new authority", async || asked(&with).await.ok()).await;
+    let seen = eventually("the new certificate authority", async || asked(&with).await.ok()).await;
     assert_eq!(seen, "true");
 
     certificates.show_version_1(cluster, database).await;

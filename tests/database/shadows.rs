@@ -340,7 +340,7 @@ async fn no_change_is_made_while_a_trigger_could_run_code_of_an_untrusted_role()
 
 /// A statement could also resolve these, so [`SHADOWS`] would have to plant them.
 #[tokio::test]
-async fn a_role_that_is_no_superuser_creates_no_cast_and_no_operator_class_for_a_type_of_postgres() {
+async fn only_a_superuser_creates_a_cast_or_operator_class_for_a_type_of_postgres() {
     let database = Database::small().await;
     let stranger =
         stranger(&database, "CREATE FUNCTION number(text) RETURNS int4 LANGUAGE sql AS 'SELECT 1'").await;

@@ -25,9 +25,9 @@ fn invalid_settings_are_reported() {
         &["--retool-api-base-url", "https://retool.example.com"],
     );
     assert_shown!("half_of_rest", half, None, None);
-    let misspelt = visit("host=127.0.0.1 user=baton password=hunter2 dbname=retool sslmod=require", &[]);
-    assert!(!misspelt.text.contains("hunter2"));
-    assert_shown!("bad_connection_string", misspelt, None, None);
+    let misspelled = visit("host=127.0.0.1 user=baton password=hunter2 dbname=retool sslmod=require", &[]);
+    assert!(!misspelled.text.contains("hunter2"));
+    assert_shown!("bad_connection_string", misspelled, None, None);
     let none = run(&[], &[]);
     assert_eq!(none.status.code(), Some(2));
     assert!(String::from_utf8(none.stdout).unwrap().contains("connection-string is required"));

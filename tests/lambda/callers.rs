@@ -87,7 +87,7 @@ async fn a_caller_without_a_token_gets_only_unauthenticated_and_triggers_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_without_a_token_and_events_that_are_no_calls_cause_few_lines() {
+async fn callers_without_a_token_and_events_that_are_not_calls_cause_few_lines() {
     const EVENTS: usize = 40;
     let stage = Stage::nowhere().await;
     let begun = Instant::now();

@@ -237,7 +237,7 @@ async fn thousands_of_idle_connections_do_not_disturb_other_callers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
-    const PLACES: usize = 32;
+    const MOST: usize = 32;
     let flags = ["--metrics-listen=127.0.0.1:0", "--health-check", "--health-check-port=0"];
     let besieged = Besieged::start(&flags).await;
     for (said, path) in [("metrics listening", "/metrics"), ("health endpoints listening", "/live")] {
@@ -258,13 +258,13 @@ async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
             }
         }
         // The oldest connections were closed at once, long before the time limit of slow ones.
-        for stream in &mut idle[..200 - PLACES] {
+        for stream in &mut idle[..200 - MOST] {
             assert!(!is_open(stream, Duration::from_secs(20)), "open for ever");
         }
         let told = |line: &Value| line["msg"].as_str().unwrap_or_default().contains("over HTTP, an old one");
         let line = besieged.server.wait_for_log(told);
-        assert_eq!(line["most"], PLACES, "{line}");
-        for stream in &mut idle[200 - PLACES..] {
+        assert_eq!(line["most"], MOST, "{line}");
+        for stream in &mut idle[200 - MOST..] {
             assert!(!is_open(stream, Duration::from_secs(20)), "open for ever");
         }
         assert_eq!(ask(address, "GET", path).code, 200);
@@ -272,7 +272,7 @@ async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
     besieged.assert_unharmed().await;
 }
 
-/// Whether the other side leaves the connection open for this time, whatever it sends.
+/// Whether the server keeps the connection open for this long.
 fn is_open(stream: &mut TcpStream, max_wait: Duration) -> bool {
     stream.set_read_timeout(Some(max_wait)).unwrap();
     let read = stream.read_to_end(&mut Vec::new());

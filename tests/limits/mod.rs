@@ -6,6 +6,6 @@ mod headers;
 mod hostile;
 mod memory;
 mod per_client;
-mod places;
+mod quota;
 mod unauthenticated;
 mod unread;

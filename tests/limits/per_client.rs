@@ -56,7 +56,7 @@ fn organizations() -> ResourcesServiceListResourcesRequest {
     ResourcesServiceListResourcesRequest { resource_type_id: "org".to_owned(), ..Default::default() }
 }
 
-/// Waits until the other side closes the connection.
+/// Waits until the server closes the connection.
 async fn closed(mut stream: TcpStream) {
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     tokio::task::spawn_blocking(move || {

@@ -68,7 +68,7 @@ async fn reads_and_uploads_everything() {
     assert!(resources > 80 && grants > 100, "{resources} resources, {grants} grants");
     let of_task: Vec<Method> =
         stage.c1.calls().iter().filter(|call| call.task_id == id).map(|call| call.method).collect();
-    // Heartbeats go on until the report is accepted, so one can arrive after it.
+    // Heartbeats continue until the report is accepted, so one can arrive after it.
     let last = of_task.iter().rfind(|method| **method != Method::Heartbeat);
     assert_eq!((of_task[0], last), (Method::Heartbeat, Some(&Method::FinishTask)));
     assert!(stage.c1.left_over().is_empty(), "{:?}", stage.c1.left_over());

@@ -49,7 +49,7 @@ struct Keeper {
     manners: Manners,
 }
 
-/// The behaviour of a collector.
+/// The behavior of a collector.
 #[derive(Clone, Copy)]
 enum Manners {
     /// Answers normally.

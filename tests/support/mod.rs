@@ -1,4 +1,4 @@
-//! Support code of the tests: clients, doubles of other services, and models of the expected behaviour.
+//! Support code of the tests: clients, doubles of other services, and models of the expected behavior.
 //!
 //! The benchmarks use only [`fixture`].
 

@@ -207,7 +207,7 @@ impl RetoolApi {
         self.state.always.lock().unwrap().insert(method.to_owned(), reply);
     }
 
-    /// Changes its behaviour.
+    /// Changes its behavior.
     pub(crate) fn set(&self, change: impl FnOnce(&mut Manners)) {
         change(&mut self.state.manners.lock().unwrap());
     }

@@ -1,4 +1,4 @@
-//! A connector that answers according to a script and records every call. It covers behaviour that this
+//! A connector that answers according to a script and records every call. It covers behavior that this
 //! program's own connector never shows.
 
 use std::collections::{HashMap, VecDeque};

@@ -31,7 +31,7 @@ async fn listings(on_type: Vec<Any>, on_resource: Vec<Any>) -> (usize, usize, us
 }
 
 #[tokio::test]
-async fn honours_skip_annotations_on_types_and_resources() {
+async fn honors_skip_annotations_on_types_and_resources() {
     let both = any(&SkipEntitlementsAndGrants {});
     let entitlements = any(&SkipEntitlements {});
     let grants = any(&SkipGrants {});

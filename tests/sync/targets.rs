@@ -80,7 +80,7 @@ async fn fetches_each_resource_of_a_grant_once() {
 }
 
 #[tokio::test]
-async fn honours_skips_and_does_not_list_type_scoped_types() {
+async fn honors_skips_and_does_not_list_type_scoped_types() {
     let script = small();
     script.resource("group/g1", annotated(group("g1"), &SkipGrants {}));
     target(&script, &["bid:r:group/g1"]).await.0.unwrap();

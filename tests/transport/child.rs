@@ -191,7 +191,7 @@ async fn only_certificates_of_the_parent_can_connect() {
         ("a stranger's", base().ca_certificate(ours()).identity(stranger.sign("x").identity()), false),
         ("an expired one", base().ca_certificate(ours()).identity(expired.identity()), false),
         (
-            "another authority for the server",
+            "another certificate authority for the server",
             base().ca_certificate(Certificate::from_pem(&stranger.ca_pem)).identity(client()),
             false,
         ),

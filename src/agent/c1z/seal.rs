@@ -22,7 +22,7 @@ pub(super) struct Sealed {
     pub(super) grants: u64,
 }
 
-/// Writes the file. All rows are written anew, so that nothing is deleted and no page is free.
+/// Writes the file. All rows are written again, so that nothing is deleted and no page is free.
 pub(super) fn seal(
     target: &Target,
     workspace: &Workspace,

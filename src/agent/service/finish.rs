@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use tonic::Code;
 
 use crate::agent::service::api::{Api, ApiError};
+use crate::numbers::log_seconds;
 use crate::proto::connectorapi::BatonServiceFinishTaskRequest;
 
 /// The first and the longest wait before a retry.
@@ -44,7 +45,7 @@ pub(super) async fn finish(api: &Api, report: BatonServiceFinishTaskRequest) -> 
         tracing::warn!(
             task_id,
             %error,
-            next_backoff = wait.as_secs_f64(),
+            next_backoff = log_seconds(wait),
             "cannot report the end of the task, retrying"
         );
         sleep(wait).await;

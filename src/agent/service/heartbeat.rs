@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::agent::service::api::{Api, ApiError};
+use crate::numbers::log_seconds;
 use crate::proto::connectorapi::BatonServiceHeartbeatResponse;
 
 /// The default interval between heartbeats, and the bounds of the interval that ConductorOne requests.
@@ -100,7 +101,7 @@ async fn first(api: &Api, task_id: &str) -> Result<BatonServiceHeartbeatResponse
         // A rejected token is not used again.
         .when(|error| error.is_outage() || error.code() == Some(Code::Unauthenticated))
         .notify(|error, wait| {
-            tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "the first heartbeat failed, retrying");
+            tracing::warn!(task_id, %error, next_backoff = log_seconds(wait), "the first heartbeat failed, retrying");
         })
         .await
 }
@@ -122,7 +123,7 @@ async fn beat(api: &Api, task_id: &str, mut wait: Duration) -> Ended {
             Ok(answer) => (missed, wait) = (0, interval(&answer)),
             Err(error) => {
                 missed += 1;
-                tracing::warn!(task_id, %error, attempts = missed, next_heartbeat = wait.as_secs_f64(), "heartbeat failed");
+                tracing::warn!(task_id, %error, attempts = missed, next_heartbeat = log_seconds(wait), "heartbeat failed");
                 if missed >= MAX_MISSED {
                     return Ended::Missed;
                 }

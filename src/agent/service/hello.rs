@@ -12,6 +12,7 @@ use crate::agent::service::api::{Api, ApiError};
 use crate::agent::service::error::ServiceError;
 use crate::agent::service::machine;
 use crate::agent::service::version::{LANGUAGE, PACKAGE, PROGRAM};
+use crate::numbers::log_seconds;
 use crate::proto::connector::connector_service_client::ConnectorServiceClient;
 use crate::proto::connector::{ConnectorMetadata, ConnectorServiceGetMetadataRequest};
 use crate::proto::connectorapi::BatonServiceHelloRequest;
@@ -44,7 +45,7 @@ pub(super) async fn at_the_start(
         };
         tracing::warn!(
             %error,
-            next_backoff = wait.as_secs_f64(),
+            next_backoff = log_seconds(wait),
             "startup Hello failed, retrying"
         );
         tokio::select! {

@@ -50,9 +50,9 @@ impl Poll {
     /// Polls `api` for one task at a time or, if a number of slots is given, for enough tasks to fill them
     /// twice.
     pub(super) fn new(api: Api, in_flight: InFlight, batch_for: Option<usize>) -> Self {
-        let batch = batch_for.map(|places| Batch {
+        let batch = batch_for.map(|slots| Batch {
             queue: VecDeque::new(),
-            enough: places.max(1),
+            enough: slots.max(1),
             next: Instant::now(),
         });
         Self { api, in_flight, batch }

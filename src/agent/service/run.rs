@@ -17,6 +17,7 @@ use crate::agent::service::in_flight::{InFlight, InFlightGuard};
 use crate::agent::service::outcome::{Failure, Outcome};
 use crate::agent::service::poll::{Poll, Polled};
 use crate::agent::service::tasks::{self, Ended, Kind};
+use crate::numbers::log_seconds;
 use crate::proto::connectorapi::Task;
 use crate::telemetry::metrics::{self, TaskOutcome};
 use crate::telemetry::watch;
@@ -26,18 +27,18 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// Polls for tasks and runs them, as many at a time as there are slots, until the program must stop. Then
 /// waits for the running tasks.
-pub(super) async fn run(context: Context, places: usize, batch: bool) {
+pub(super) async fn run(context: Context, concurrency: usize, batch: bool) {
     let context = Arc::new(context);
     let in_flight = InFlight::default();
-    let mut poll = Poll::new(context.api.clone(), in_flight.clone(), batch.then_some(places));
-    let free = Arc::new(Semaphore::new(places));
+    let mut poll = Poll::new(context.api.clone(), in_flight.clone(), batch.then_some(concurrency));
+    let free = Arc::new(Semaphore::new(concurrency));
     let running = TaskTracker::new();
     let taking = async {
         let (mut wait, mut errors) = (Duration::ZERO, 0_u64);
         loop {
             sleep(wait).await;
             // The semaphore is never closed.
-            let Ok(place) = Arc::clone(&free).acquire_owned().await else { return };
+            let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
             match poll.next().await {
                 Ok(Polled { task, wait: next }) => {
                     if errors > 0 {
@@ -45,7 +46,7 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
                     }
                     (wait, errors) = (next, 0);
                     if let Some((task, guard)) = task {
-                        running.spawn(one(Arc::clone(&context), task, guard, place));
+                        running.spawn(one(Arc::clone(&context), task, guard, permit));
                     }
                 }
                 Err(error) => {
@@ -54,7 +55,7 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
                     tracing::warn!(
                         %error,
                         err_count = errors,
-                        next_check_after = wait.as_secs_f64(),
+                        next_check_after = log_seconds(wait),
                         "cannot get tasks from ConductorOne, retrying"
                     );
                 }
@@ -74,7 +75,7 @@ pub(super) async fn run(context: Context, places: usize, batch: bool) {
 }
 
 /// Runs a task to its end and reports the result.
-async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: OwnedSemaphorePermit) {
+async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, permit: OwnedSemaphorePermit) {
     let kind = Kind::of(&task);
     let watched = watch::task(kind.name());
     let span = watched.span();
@@ -100,7 +101,7 @@ async fn one(context: Arc<Context>, task: Task, guard: InFlightGuard, place: Own
         TaskOutcome::Done | TaskOutcome::FailedPermanently => guard.over(),
         _ => drop(guard),
     }
-    drop(place);
+    drop(permit);
 }
 
 /// Logs a warning if a task is dropped before ConductorOne knows its result.
@@ -131,7 +132,7 @@ impl Drop for Open {
 /// Reports the result of a task to ConductorOne and the log.
 async fn report(api: &Api, task_id: &str, kind: Kind, outcome: Outcome, begun: Instant) -> TaskOutcome {
     let task_type = kind.name();
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = log_seconds(begun.elapsed());
     let (ended, code) = match &outcome {
         Outcome::Done { .. } | Outcome::Known => {
             tracing::info!(task_id, task_type, seconds, "task finished");

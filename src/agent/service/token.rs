@@ -24,6 +24,7 @@ use crate::agent::service::credentials::{ClientId, ClientKey};
 use crate::agent::service::dial::{self, DialError, SetupError};
 use crate::agent::service::proxy::Proxy;
 use crate::agent::service::version::SDK;
+use crate::numbers::log_seconds;
 
 pub(crate) use error::TokenError;
 
@@ -138,7 +139,7 @@ impl Tokens {
             .retry(wait)
             .when(|error| matches!(error, TokenError::OutOfOrder { .. } | TokenError::Unreachable { .. }))
             .notify(|error, wait| {
-                let next_backoff = wait.as_secs_f64();
+                let next_backoff = log_seconds(wait);
                 // Without an earlier token, as at the start, the first error is logged at once. The line about the
                 // failed call has later errors.
                 if std::mem::take(&mut is_first) {

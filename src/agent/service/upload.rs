@@ -18,6 +18,7 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::service::api::{Api, ApiError};
+use crate::numbers::log_seconds;
 use crate::proto::connectorapi::BatonServiceUploadAssetRequest;
 use crate::proto::connectorapi::baton_service_upload_asset_request::{
     Msg, UploadData, UploadEof, UploadMetadata,
@@ -68,7 +69,7 @@ pub(super) async fn upload(api: &Api, task_id: &str, file: &File) -> Result<u64,
             Err(error) => error,
         };
         let Some(wait) = waits.after(&error) else { return Err(error) };
-        tracing::warn!(task_id, %error, next_backoff = wait.as_secs_f64(), "upload failed, retrying");
+        tracing::warn!(task_id, %error, next_backoff = log_seconds(wait), "upload failed, retrying");
         sleep(wait).await;
     }
 }

@@ -10,6 +10,7 @@ use crate::agent::sync::run::{Run, Step, locked, method};
 use crate::agent::sync::state::{Action, ActionId, Operation};
 use crate::agent::sync::storage::Storage;
 use crate::agent::sync::tokens::Chain;
+use crate::numbers::log_seconds;
 
 /// How many listings may be skipped regardless of their share.
 const SOME_WARNINGS: u64 = 10;
@@ -210,7 +211,7 @@ impl<S: Storage> Run<S> {
     async fn wait_after(&self, error: &Error) -> Result<(), Error> {
         let Some(status) = error.status() else { return Ok(()) };
         let wait = self.attempts.wait(status);
-        tracing::warn!(%error, seconds = wait.as_secs_f64(), "a call of the sync failed, retrying");
+        tracing::warn!(%error, seconds = log_seconds(wait), "a call of the sync failed, retrying");
         tokio::select! {
             () = self.stop.cancelled() => Err(Error::Stopped),
             () = tokio::time::sleep(wait) => Ok(()),

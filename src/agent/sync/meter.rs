@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::agent::sync::state::Operation;
 use crate::agent::sync::usage::Usage;
+use crate::numbers::log_seconds;
 
 /// The progress of a sync, shared with its observers. Reading it is cheap.
 #[derive(Debug, Default)]
@@ -114,7 +115,7 @@ impl Meter {
             tracing::info!(
                 phase = before.operation.name(),
                 done = reading.0,
-                seconds = took.as_secs_f64(),
+                seconds = log_seconds(took),
                 "phase done"
             );
         }

@@ -14,7 +14,8 @@ use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, Resource
 /// id, and the last write of an id wins. A page begins at a cursor, which is a decimal number, as in the
 /// unfinished syncs of the Go SDK's agents; an empty cursor begins at the first row.
 pub trait Storage: Send + 'static {
-    /// Begins a sync, or resumes an unfinished one of the same kind. Partial syncs always begin anew.
+    /// Begins a sync, or resumes an unfinished one of the same kind. Partial syncs always start from the
+    /// beginning.
     ///
     /// # Errors
     /// The storage cannot be written.

@@ -6,9 +6,10 @@ use crate::private_text::PrivateText;
 
 /// A resource type, a resource, or a resource below another one.
 ///
-/// The ids of a connector can be about people, for example if they are e-mail addresses. `Display` shows only a
-/// lower-case letter with at most 10 digits, or at most 6 digits, so that an error is safe to log.
-/// [`Error::for_caller`](crate::agent::sync::Error::for_caller) includes it.
+/// The ids of a connector can be about people, for example if they are e-mail addresses. In `Display`, `...`
+/// replaces an id, unless it is a lower-case letter followed by at most 10 digits, or a number of at most 6
+/// digits, so that an error is safe to log. [`Error::for_caller`](crate::agent::sync::Error::for_caller)
+/// includes it.
 #[derive(Debug, Clone)]
 pub struct Subject {
     whole: PrivateText,

@@ -65,7 +65,7 @@ async fn resolve<'a>(
         let line = match (&host.address, addresses(host, limit).await) {
             (Address::Unix(_), _) => {
                 known.push((host, Vec::new()));
-                Line::skipped(Check::Dns, "a socket file needs no name")
+                Line::skipped(Check::Dns, "a Unix socket has no host name")
             }
             (_, Ok(found)) => {
                 let listed = found.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>();
@@ -137,7 +137,7 @@ fn protected(transport: Transport, far: bool) -> Line {
     let exposed = "Anyone on the network path can read everything, including the password exchange.";
     let line = |found: &str| if far { Line::warning(Check::Tls, found) } else { Line::ok(Check::Tls, found) };
     match transport {
-        Transport::Socket => Line::skipped(Check::Tls, "a socket file needs none"),
+        Transport::Socket => Line::skipped(Check::Tls, "Unix sockets do not use TLS"),
         Transport::NotAsked if far => line("not encrypted: sslmode does not request it")
             .means(exposed)
             .fix("set sslmode=verify-full in the connection string"),

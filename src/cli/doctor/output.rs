@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::doctor::report::{Line, Report, Status};
 
-/// Prints the report on stdout, with colours on a terminal unless `NO_COLOR` is set.
+/// Prints the report on stdout, with colors on a terminal unless `NO_COLOR` is set.
 ///
 /// # Errors
 /// The errors of stdout.
@@ -68,7 +68,7 @@ fn title(line: &Line) -> String {
     }
 }
 
-/// A part of the text comes from the database. It must not add lines or colours.
+/// A part of the text comes from the database. It must not add lines or colors.
 fn in_one_line(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

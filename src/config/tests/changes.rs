@@ -206,7 +206,7 @@ fn reports_all_errors_at_once() {
 }
 
 #[test]
-fn misspelt_names_are_not_listed_if_no_setting_is_missing() {
+fn misspelled_names_are_not_listed_if_no_setting_is_missing() {
     let error = Setup::new().variable("BATON_SKIP_PAGE", "1").flags(["--listen=8080"]).error();
     assert!(!error.contains("did you mean"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The config file and misspelt names.
+//! The config file and misspelled names.
 
 use super::*;
 
@@ -123,7 +123,7 @@ fn keys_of_the_go_connector_cause_no_warning() {
 }
 
 #[test]
-fn warns_about_a_misspelt_variable() {
+fn warns_about_a_misspelled_variable() {
     let setup = Setup::new()
         .variable("BATON_SKIP_PAGE", "1")
         .variable("BATON_CONFIG_PAHT", "x")
@@ -142,7 +142,7 @@ fn warns_about_a_misspelt_variable() {
 }
 
 #[test]
-fn a_misspelt_variable_has_a_suggestion() {
+fn a_misspelled_variable_has_a_suggestion() {
     for (name, nearest) in [
         ("BATON_PROVISION", "BATON_PROVISIONING"),
         ("BATON_RETOOL_TOKEN", "BATON_RETOOL_API_TOKEN"),

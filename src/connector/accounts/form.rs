@@ -23,7 +23,7 @@ const USER_TYPE: &str = "account_info.profile.user_type";
 pub(super) fn new_user(request: &CreateAccountRequest) -> Result<NewUser, Error> {
     let email = required(request, EMAIL)?;
     if !is_email(email) {
-        return Err(wrong(EMAIL, "is not one bare e-mail address"));
+        return Err(wrong(EMAIL, "must be one e-mail address, without a display name"));
     }
     Ok(NewUser {
         email: email.to_owned(),

@@ -22,7 +22,7 @@ impl Action {
     }
 
     /// Whether the action enables the account.
-    pub(crate) fn wish(self) -> bool {
+    pub(crate) fn enables(self) -> bool {
         self == Self::EnableUser
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Runs {
 #[derive(Debug, Default)]
 struct Table {
     by_id: HashMap<String, Arc<Run>>,
-    /// The number of running runs of each shareholder.
+    /// The number of running actions of each shareholder.
     running: HashMap<Shareholder, usize>,
     /// Ended runs, in the order of their end.
     ended: VecDeque<Arc<Run>>,
@@ -67,7 +67,7 @@ pub(crate) enum RunResult {
     Complete,
     /// The account already was in the requested state.
     Unchanged {
-        /// Whether the action would have changed the account.
+        /// Whether this was a dry run.
         mode: Mode,
     },
     /// The change would have been made.
@@ -119,7 +119,7 @@ impl Default for Runs {
 }
 
 impl Runs {
-    /// Starts a run. A shareholder can have five eighths of the running runs that the others leave.
+    /// Starts a run. A shareholder can have five eighths of the running actions that the others leave.
     ///
     /// # Errors
     /// [`Error::TooManyRuns`]
@@ -156,7 +156,7 @@ impl Runs {
         found.ok_or_else(|| Error::UnknownRun { given: id.into(), kept: MAX_ENDED })
     }
 
-    /// The number of running runs.
+    /// The number of running actions.
     pub(crate) fn in_progress(&self) -> usize {
         *self.running.borrow()
     }

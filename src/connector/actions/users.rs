@@ -43,25 +43,25 @@ pub(super) async fn run(
     let account = users::account(&context.database, user).await?.ok_or(Refusal::NoUser(user))?;
     let sid = Sid::parse(&account.sid).ok_or(Refusal::NoSid(user))?;
     // Held until the end. When two runs disable the last two administrators, the second run must see the
-    // change of the first. The lock works within this process only; another replica is not waited for.
+    // change of the first. The lock works within this process only; it does not wait for other replicas.
     let _alone = match action {
         Action::DisableUser => keep_an_admin(context, user).await?,
         Action::EnableUser => None,
     };
-    let wish = action.wish();
-    let completed = |outcome| Completed { outcome, before: word(account.enabled), after: word(wish) };
+    let enable = action.enables();
+    let completed = |outcome| Completed { outcome, before: word(account.enabled), after: word(enable) };
     if context.mode == Mode::DryRun {
-        return Ok(if account.enabled == wish {
+        return Ok(if account.enabled == enable {
             (RunResult::Unchanged { mode: context.mode }, completed(Outcome::Unchanged))
         } else {
-            let verb = if wish { "enable" } else { "disable" };
+            let verb = if enable { "enable" } else { "disable" };
             let would = format!("{verb} the account of user {}", Spelled(user));
             (RunResult::DryRun { would }, completed(Outcome::DryRun))
         });
     }
     record.announce(context.mode).await?;
-    set(api, &sid, wish, record, rate_limit).await?;
-    Ok(if account.enabled == wish {
+    set(api, &sid, enable, record, rate_limit).await?;
+    Ok(if account.enabled == enable {
         (RunResult::Unchanged { mode: context.mode }, completed(Outcome::Unchanged))
     } else {
         (RunResult::Complete, completed(Outcome::Changed))
@@ -133,13 +133,13 @@ async fn keep_an_admin(
 async fn set(
     api: &Api,
     sid: &Sid,
-    wish: bool,
+    enable: bool,
     record: &Record,
     rate_limit: &mut Option<RateLimit>,
 ) -> Result<(), Error> {
-    let answer = note(rate_limit, api.set_active(sid, wish).await);
+    let answer = note(rate_limit, api.set_active(sid, enable).await);
     let unproven = match answer {
-        Ok(user) if is_about(&user, sid) && user.active == Some(wish) => return Ok(()),
+        Ok(user) if is_about(&user, sid) && user.active == Some(enable) => return Ok(()),
         Ok(user) => Error::Unverified { found: user.active.filter(|_| is_about(&user, sid)) },
         Err(error) if is_final(&error) => return Err(error.into()),
         Err(error) => {
@@ -151,7 +151,7 @@ async fn set(
     let mut later = None;
     let found = note(&mut later, api.user(sid).await);
     match found {
-        Ok(user) if is_about(&user, sid) && user.active == Some(wish) => {
+        Ok(user) if is_about(&user, sid) && user.active == Some(enable) => {
             *rate_limit = later;
             Ok(())
         }

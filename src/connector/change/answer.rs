@@ -78,14 +78,14 @@ impl ChangeAnswer {
     pub(crate) fn after_uncertain_attempt(mut self) -> Self {
         if self.completed.outcome == Outcome::Unchanged {
             self.completed = Completed { outcome: Outcome::Changed, before: "unknown", ..self.completed };
-            self.annotations.retain(|annotation| !says_already(annotation));
+            self.annotations.retain(|annotation| !is_already_done(annotation));
         }
         self
     }
 }
 
 /// Whether the annotation reports that no change was needed.
-fn says_already(annotation: &Any) -> bool {
+fn is_already_done(annotation: &Any) -> bool {
     [GrantAlreadyExists::full_name(), GrantAlreadyRevoked::full_name()]
         .iter()
         .any(|name| annotation.type_url.ends_with(name.as_str()))

@@ -45,7 +45,7 @@ impl Held {
     }
 
     /// Whether one more snapshot fits: there are fewer than `most`, or one is not in use.
-    pub(super) fn has_place(&self, most: usize, now: Instant) -> bool {
+    pub(super) fn has_room(&self, most: usize, now: Instant) -> bool {
         self.of.len() < most || self.longest_unused(now).is_some()
     }
 

@@ -140,7 +140,7 @@ pub(crate) enum Key {
 ///
 /// # Errors
 /// The key is not supported with this value, is misspelled, or is not a valid name.
-pub(crate) fn recognise(key: &str, value: &str, origin: Origin) -> Result<Key, ConnectionStringError> {
+pub(crate) fn recognize(key: &str, value: &str, origin: Origin) -> Result<Key, ConnectionStringError> {
     let canonical = ALIASES.iter().find(|(alias, _)| *alias == key).map_or(key, |(_, canonical)| canonical);
     if let Some(setting) = SUPPORTED.iter().chain(NO_EFFECT).find(|setting| **setting == canonical) {
         return Ok(Key::Setting(setting));
@@ -186,17 +186,17 @@ fn is_parameter_name(key: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn recognised(key: &str, value: &str) -> Result<Key, ConnectionStringError> {
-        recognise(key, value, Origin::ConnectionString)
+    fn recognized(key: &str, value: &str) -> Result<Key, ConnectionStringError> {
+        recognize(key, value, Origin::ConnectionString)
     }
 
     #[test]
     fn every_supported_key_and_alias_is_recognized() {
         for key in SUPPORTED.iter().chain(NO_EFFECT) {
-            assert_eq!(recognised(key, "").unwrap(), Key::Setting(key));
+            assert_eq!(recognized(key, "").unwrap(), Key::Setting(key));
         }
         for (alias, key) in ALIASES {
-            assert_eq!(recognised(alias, "").unwrap(), Key::Setting(key));
+            assert_eq!(recognized(alias, "").unwrap(), Key::Setting(key));
         }
     }
 
@@ -212,9 +212,9 @@ mod tests {
     fn rejects_an_unsupported_setting_unless_it_changes_nothing() {
         for (key, accepted) in FIXED {
             for value in *accepted {
-                assert_eq!(recognised(key, value).unwrap(), Key::AsIs, "{key}={value}");
+                assert_eq!(recognized(key, value).unwrap(), Key::AsIs, "{key}={value}");
             }
-            let error = recognised(key, "something else").unwrap_err();
+            let error = recognized(key, "something else").unwrap_err();
             assert!(matches!(error, ConnectionStringError::Unsupported { .. }), "{error}");
             assert!(
                 error.to_string().contains(key) && !error.to_string().contains("something else"),
@@ -236,7 +236,7 @@ mod tests {
             ("pool_max_con", "pool_max_conns"),
             ("gssencmod", "gssencmode"),
         ] {
-            let error = recognised(slip, "x").unwrap_err();
+            let error = recognized(slip, "x").unwrap_err();
             assert!(
                 matches!(error, ConnectionStringError::Misspelled { suggestion, .. } if suggestion == meant),
                 "{slip}: {error}"
@@ -266,14 +266,14 @@ mod tests {
             "pool.max_conns",
             "app.user",
         ] {
-            assert_eq!(recognised(parameter, "x").unwrap(), Key::RunTime, "{parameter}");
+            assert_eq!(recognized(parameter, "x").unwrap(), Key::RunTime, "{parameter}");
         }
     }
 
     #[test]
     fn an_invalid_name_is_not_repeated() {
         for name in ["", "mysql://me:hunter2@db/x?a", "1hunter2", "hunter2!", "a..hunter2", "hunter2 "] {
-            let error = recognised(name, "x").unwrap_err();
+            let error = recognized(name, "x").unwrap_err();
             assert!(matches!(error, ConnectionStringError::BadName { .. }), "{name}");
             assert!(!error.to_string().contains("hunter2"));
         }

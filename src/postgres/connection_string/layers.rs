@@ -26,11 +26,11 @@ impl Layer {
     ) -> Result<Self, ConnectionStringError> {
         let mut layer = Self { settings: BTreeMap::new(), run_time: Pairs::new() };
         for (key, value, origin) in pairs {
-            let recognised = keys::recognise(&key, &value, origin)?;
+            let recognized = keys::recognize(&key, &value, origin)?;
             if value.contains('\0') {
                 return Err(ConnectionStringError::Nul { key, origin });
             }
-            match recognised {
+            match recognized {
                 Key::Setting(setting) => {
                     layer.settings.insert(setting, (value, origin));
                 }

@@ -90,8 +90,8 @@ impl<'a> Certificate<'a> {
         name(self.parsed.signature_algorithm.oid)
     }
 
-    /// Whether it is an authority that may issue server certificates through `below` other authorities. A
-    /// certificate with constraints that are not checked here is not accepted.
+    /// Whether it is a certificate authority that may issue server certificates through `below` other
+    /// certificate authorities. A certificate with constraints that are not checked here is not accepted.
     pub(super) fn may_issue(&self, below: usize) -> bool {
         let certificate = &self.parsed.tbs_certificate;
         let extensions = certificate.extensions.as_deref().unwrap_or_default();

@@ -14,7 +14,7 @@ pub(super) fn explain(
 ) -> Option<CertificateProblem> {
     let Error::InvalidCertificate(problem) = error else { return None };
     let otherwise = match problem {
-        // Its issuer has the name of a trusted authority, but another key.
+        // Its issuer has the name of a trusted certificate authority, but another key.
         CertificateError::BadSignature => Some(CertificateProblem::UnknownIssuer),
         CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => None,
         CertificateError::Other(other)

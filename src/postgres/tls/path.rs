@@ -1,8 +1,8 @@
 //! Verifies the issuer of certificates that webpki does not support: X.509 version 1, which the recipes in
 //! Postgres's manual produce (`openssl x509 -req` without a file of extensions).
 //!
-//! The rules for authorities are those of RFC 5280. A certificate of version 1 can be an authority only if it
-//! is a trust anchor.
+//! The rules for certificate authorities are those of RFC 5280. A certificate of version 1 can be a
+//! certificate authority only if it is a trust anchor.
 
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime};
@@ -12,7 +12,7 @@ use crate::postgres::tls::certificate::Certificate;
 use crate::postgres::tls::problem::CertificateProblem;
 use crate::postgres::tls::public_key::sequence;
 
-/// The authorities and algorithms to verify a certificate with.
+/// The certificate authorities and algorithms to verify a certificate with.
 pub(super) struct ChainContext<'a> {
     pub(super) anchors: &'a RootCertStore,
     /// The intermediate certificates from the server.
@@ -21,13 +21,14 @@ pub(super) struct ChainContext<'a> {
     pub(super) now: UnixTime,
 }
 
-/// Limit of intermediate authorities between a server and a trust anchor.
+/// Limit of intermediate certificate authorities between a server and a trust anchor.
 const LONGEST: usize = 6;
 /// Limit of verified signatures, because a server can send many certificates.
 const SIGNATURES: usize = 100;
 
 impl ChainContext<'_> {
-    /// Verifies that a trusted authority has issued the certificate, and that the certificate is valid now.
+    /// Verifies that a trusted certificate authority has issued the certificate, and that the certificate is
+    /// valid now.
     ///
     /// # Errors
     /// The problem with the certificate.

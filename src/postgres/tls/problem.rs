@@ -27,10 +27,10 @@ pub(crate) enum CertificateProblem {
     /// The certificate is self-signed and not one of the roots.
     #[error("the server's certificate is self-signed, and not in sslrootcert")]
     SelfSigned,
-    /// The certificate is marked as an authority's and is not a trusted root.
+    /// The certificate is marked as a certificate authority's and is not a trusted root.
     #[error("the server's certificate is that of a certificate authority, which cannot identify a server")]
     OfAnAuthority,
-    /// No trusted authority has issued it.
+    /// No trusted certificate authority has issued it.
     #[error("no trusted certificate authority issued the server's certificate")]
     UnknownIssuer,
     /// The certificate, or one above it, has expired.

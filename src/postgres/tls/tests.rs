@@ -152,7 +152,7 @@ fn each_mode_accepts_and_rejects_the_right_certificates() {
     let old = issued(&trusted, expired);
 
     // Mode and roots, then the expected results for: a valid certificate, another host's name, another
-    // authority, an expired certificate.
+    // certificate authority, an expired certificate.
     for (mode, roots, expected) in [
         (Allow, Roots::Platform, [true, true, true, true]),
         (Prefer, Roots::Platform, [true, true, true, true]),

@@ -25,7 +25,7 @@ use crate::postgres::tls::public_key::public_key;
 pub(crate) enum Verification {
     /// Only that the server has the private key of its certificate.
     Possession,
-    /// Also that a trusted authority has issued the certificate, and that it has not expired.
+    /// Also that a trusted certificate authority has issued the certificate, and that it has not expired.
     Chain,
     /// Also that it names the host.
     ChainAndName,
@@ -45,7 +45,7 @@ pub(crate) struct ServerVerifier {
 }
 
 impl ServerVerifier {
-    /// Verifies that a trusted authority has issued the certificate and that it is valid now.
+    /// Verifies that a trusted certificate authority has issued the certificate and that it is valid now.
     fn verify_chain(
         &self,
         shown: &CertificateDer<'_>,
@@ -53,8 +53,8 @@ impl ServerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        // The usual self-signed Postgres certificate is its own root and marked as an authority. webpki
-        // rejects such a server certificate, but libpq and Go accept it: an operator who lists the
+        // The usual self-signed Postgres certificate is its own root and marked as a certificate authority.
+        // webpki rejects such a server certificate, but libpq and Go accept it: an operator who lists the
         // certificate itself trusts it.
         if let Some(read) = read.filter(|_| self.roots.iter().any(|root| root == shown)) {
             return Ok(read.check_dates(now)?);

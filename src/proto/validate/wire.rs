@@ -114,7 +114,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         match (&field.shape, &field.form) {
             (Shape::One(_), Form::Message(_)) if field.checked => {
                 let encoded = delimited(wire_type, rest)?;
-                self.update(slot, |former| former.merged_with(encoded));
+                self.update(slot, |previous| previous.merged_with(encoded));
             }
             (Shape::One(_), form) if !matches!(form, Form::Message(_)) => {
                 let value = scalar(form, wire_type, rest)?;
@@ -127,7 +127,7 @@ impl<'t, 'a> Walk<'t, 'a> {
                 let mut encoded = *rest;
                 skim_value(self.table, field, wire_type, rest, depth, &mut self.budget)?;
                 let entry = delimited(WireType::LengthDelimited, &mut encoded)?;
-                self.update(slot, |former| former.with_entry(entry));
+                self.update(slot, |previous| previous.with_entry(entry));
             }
             _ => {
                 skim_value(self.table, field, wire_type, rest, depth, &mut self.budget)?;
@@ -148,9 +148,9 @@ impl<'t, 'a> Walk<'t, 'a> {
     ) -> Result<(), Fault> {
         let oneof = plan.fields.get(index).and_then(|field| plan.oneofs.get(field.oneof?));
         for member in oneof.iter().flat_map(|oneof| &oneof.members).filter(|member| **member != index) {
-            let former = self.take(base + member);
+            let previous = self.take(base + member);
             if let Some(FieldPlan { form: Form::Message(nested), .. }) = plan.fields.get(*member) {
-                self.nested(*nested, former.parts(), depth, true)?;
+                self.nested(*nested, previous.parts(), depth, true)?;
             }
             self.update(base + member, |_| Slot::Absent);
         }
@@ -322,9 +322,9 @@ impl<'t, 'a> Walk<'t, 'a> {
     }
 
     fn update(&mut self, slot: usize, change: impl FnOnce(Slot<'a>) -> Slot<'a>) {
-        let former = self.take(slot);
+        let previous = self.take(slot);
         if let Some(place) = self.slots.get_mut(slot) {
-            *place = change(former);
+            *place = change(previous);
         }
     }
 }

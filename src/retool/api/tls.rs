@@ -12,7 +12,7 @@ use crate::tls_roots;
 /// TLS 1.2 and 1.3 with the same cryptography as the rest of the program.
 ///
 /// # Errors
-/// No authorities are found although `needed` is set.
+/// No certificate authorities are found although `needed` is set.
 pub(super) fn client_config(needed: bool) -> Result<ClientConfig, SetupError> {
     let platform = tls_roots::platform();
     let roots = tls_roots::usable_anchors(platform.certificates);

@@ -159,10 +159,10 @@ impl<C: Configurations> Function<C> {
         })?;
         tracing::info!(version = made.version, "configuration reloaded");
         self.reloads.last = Some((Instant::now(), version.to_owned()));
-        let former = std::mem::replace(&mut self.generation, made);
+        let previous = std::mem::replace(&mut self.generation, made);
         tokio::spawn(async move {
             // An action that takes longer continues; only the wait ends.
-            let _ = timeout(GRACE, former.connector.actions_ended()).await;
+            let _ = timeout(GRACE, previous.connector.actions_ended()).await;
         });
         Ok(())
     }

@@ -108,7 +108,7 @@ impl Runtime {
                 invocation = self.next() => invocation?,
             };
             let outcome = outcome(&mut function, &invocation).await;
-            self.give(&invocation.id, outcome).await?;
+            self.post(&invocation.id, outcome).await?;
         }
     }
 
@@ -130,7 +130,7 @@ impl Runtime {
 
     /// # Errors
     /// [`RuntimeError::NotTaken`], [`RuntimeError::Unreachable`]
-    async fn give(&self, id: &str, outcome: Outcome) -> Result<(), RuntimeError> {
+    async fn post(&self, id: &str, outcome: Outcome) -> Result<(), RuntimeError> {
         let (what, body, kind) = match outcome {
             Outcome::Reply(body) => ("response", body, None),
             Outcome::Error { message, kind } => {

@@ -19,6 +19,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+use crate::numbers::log_milliseconds;
 use crate::proto::descriptor_pool;
 use crate::repeats::{Repeats, Verdict};
 use crate::server::transport::connection::Peer;
@@ -198,7 +199,6 @@ impl Drop for Call {
     fn drop(&mut self) {
         let (service, method) = self.name;
         let took = self.started.elapsed();
-        let milliseconds = took.as_secs_f64() * 1000.0;
         // A call that is dropped without an answer has timed out, or its client has disconnected.
         let status = self.status.take().unwrap_or_else(|| {
             if took >= self.deadline {
@@ -220,7 +220,7 @@ impl Drop for Call {
                     grpc.service = service,
                     grpc.method = method,
                     grpc.code = ?code,
-                    grpc.time_ms = milliseconds,
+                    grpc.time_ms = log_milliseconds(took),
                     peer.address = peer,
                     error = error.as_deref(),
                     rows = noted.rows,

@@ -21,7 +21,7 @@ use crate::server::transport::connection_slots::{Begun, Busy};
 use crate::server::transport::deadline::{deadline_exceeded, due, requested_timeout};
 use crate::server::transport::health_calls::{CallKind, kind};
 use crate::server::transport::limits::Limits;
-use crate::server::transport::places::{Full, Hold, Quota, Shares, Who};
+use crate::server::transport::quota::{Full, Hold, Quota, Shares, Who};
 use crate::server::transport::request_body;
 use crate::server::transport::request_memory::PAGE_TOKEN;
 use crate::server::transport::response_body::{CallDeadline, MaxWait, ResponseBody, oversized_as_exhausted};
@@ -169,7 +169,7 @@ where
 /// The resources that a call holds until the client has read its answer.
 struct Held {
     _busy: Option<Busy>,
-    _place: Option<Hold>,
+    _slot: Option<Hold>,
     _bytes: Option<Hold>,
 }
 
@@ -187,9 +187,8 @@ impl Rules {
         let peer = request.extensions().get::<Peer>();
         let begun = peer.map(|peer| peer.slot.begin().ok_or_else(unauthenticated_refused)).transpose()?;
         if kind == CallKind::Reflection {
-            let place =
-                self.reflections.take(who, 1).map_err(|full| refused("reflection calls", "", full))?;
-            let held = Held { _busy: begun.map(Begun::admit), _place: Some(place), _bytes: None };
+            let slot = self.reflections.take(who, 1).map_err(|full| refused("reflection calls", "", full))?;
+            let held = Held { _busy: begun.map(Begun::admit), _slot: Some(slot), _bytes: None };
             return Ok((request, held));
         }
         let (most, requests) = match is_health(kind) {
@@ -199,7 +198,7 @@ impl Rules {
         let (parts, body) = request.into_parts();
         let (body, bytes) =
             request_body::whole(&parts.headers, body, most, self.stall, requests.open(who)).await?;
-        let place = match kind {
+        let slot = match kind {
             // Probes are answered even if the server is full.
             CallKind::HealthCheck | CallKind::Reflection => None,
             CallKind::HealthWatch => {
@@ -209,7 +208,7 @@ impl Rules {
                 Some(self.calls.take(who, 1).map_err(|full| refused("calls", " (--max-requests)", full))?)
             }
         };
-        let held = Held { _busy: begun.map(Begun::admit), _place: place, _bytes: Some(bytes) };
+        let held = Held { _busy: begun.map(Begun::admit), _slot: slot, _bytes: Some(bytes) };
         Ok((Request::from_parts(parts, body), held))
     }
 }

@@ -27,7 +27,7 @@ use crate::server::transport::closer::Closer;
 use crate::server::transport::connection_slots::{ConnectionSlot, ConnectionSlots, OccupiedSlot};
 use crate::server::transport::frame_budget::{self, FrameBudget};
 use crate::server::transport::listener::{Listener, Stream};
-use crate::server::transport::places::Network;
+use crate::server::transport::quota::Network;
 use crate::server::transport::silence::{LONGEST_UNFINISHED, SilenceLimit};
 
 /// How connections are treated before and between calls.
@@ -145,7 +145,7 @@ pub(crate) fn accept_connections(
                         // If client certificates are required, only clients with a valid one pass the
                         // handshake.
                         if has_certificate(&transport) {
-                            // Without a free slot, each call of the client tries again.
+                            // Without a free slot, each call of the client retries this.
                             let _ = occupied.0.trust(None);
                         }
                         let connection = Connection {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::server::transport::closer::Closer;
-use crate::server::transport::places::Network;
+use crate::server::transport::quota::Network;
 use crate::server::transport::tokens::TokenId;
 
 /// All open connections.

@@ -60,7 +60,7 @@ fn is_harmless(message: &str) -> bool {
 /// The text for a code that a library has chosen.
 fn fixed_text(code: Code) -> &'static str {
     match code {
-        Code::Cancelled => "the caller canceled the call",
+        Code::Cancelled => "the caller cancelled the call",
         Code::DeadlineExceeded => "the call took too long",
         Code::InvalidArgument => "reflection does not support the request",
         Code::NotFound => "reflection does not know the name",

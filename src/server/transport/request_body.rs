@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 
 use crate::numbers;
 use crate::proto::log_text::logged_in_full;
-use crate::server::transport::places::{Full as NoRoom, Hold};
+use crate::server::transport::quota::{Full as NoRoom, Hold};
 
 /// Bytes before a message: the compression flag and the length.
 const HEAD: usize = 5;
@@ -122,7 +122,7 @@ async fn next(body: &mut Body, max_wait: Duration, due: Instant) -> Result<Optio
                 Err(refusal) if matches!(refusal.code(), Code::ResourceExhausted | Code::Unavailable) => {
                     return Err(refusal);
                 }
-                Err(_) => return Err(logged_in_full(Status::cancelled("the caller canceled the call"))),
+                Err(_) => return Err(logged_in_full(Status::cancelled("the caller cancelled the call"))),
             }
         }
         Ok(None)
@@ -154,7 +154,7 @@ fn no_room(full: NoRoom) -> Status {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::server::transport::places::{Quota, Shares, Who};
+    use crate::server::transport::quota::{Quota, Shares, Who};
     use http_body::Frame;
     use http_body_util::StreamBody;
 

@@ -19,7 +19,7 @@ use crate::numbers;
 use crate::proto::descriptor_pool;
 use crate::proto::log_text::logged_in_full;
 use crate::proto::request_memory::{CallMemory, counted, exhausted, within};
-use crate::server::transport::places::{Hold, Quota, Shares, Who};
+use crate::server::transport::quota::{Hold, Quota, Shares, Who};
 use crate::server::transport::who::who;
 
 /// Longest page token that the protocol allows, in bytes. A request that can continue a listing may be longer

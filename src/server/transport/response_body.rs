@@ -17,7 +17,7 @@ use crate::numbers;
 use crate::proto::log_text::logged_in_full;
 use crate::server::transport::connection::Peer;
 use crate::server::transport::deadline::deadline_exceeded;
-use crate::server::transport::places::{Hold, Quota, Who};
+use crate::server::transport::quota::{Hold, Quota, Who};
 
 /// The body of an answer. The call counts as in progress until the answer is sent to the client, because a
 /// client that does not read its answers makes the server keep them. HTTP/2 queues parts of an answer when the body
@@ -269,7 +269,7 @@ mod tests {
     use http_body_util::{BodyExt, StreamBody};
 
     use super::*;
-    use crate::server::transport::places::Shares;
+    use crate::server::transport::quota::Shares;
 
     fn messages(lengths: &[usize]) -> Body {
         let frames: Vec<Result<_, Status>> =
@@ -278,9 +278,9 @@ mod tests {
     }
 
     fn answer(lengths: &[usize], answers: &Quota) -> (ResponseBody<Arc<()>>, Arc<()>) {
-        let place = Arc::new(());
+        let held = Arc::new(());
         let of = (answers.clone(), Who::default());
-        (ResponseBody::new(messages(lengths), None, of, Arc::clone(&place), None), place)
+        (ResponseBody::new(messages(lengths), None, of, Arc::clone(&held), None), held)
     }
 
     async fn part(body: &mut ResponseBody<Arc<()>>) -> Bytes {
@@ -290,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn a_queued_part_keeps_the_resources_of_its_call() {
         let answers = Quota::new(Shares::of(1_000_000));
-        let (mut body, place) = answer(&[PART + 1], &answers);
+        let (mut body, held) = answer(&[PART + 1], &answers);
         drop(part(&mut body).await);
         let mut last = part(&mut body).await;
         assert!(body.frame().await.is_none());
@@ -298,20 +298,20 @@ mod tests {
         // HTTP/2 splits a part that is larger than the window.
         let rest = last.split_off(0);
         drop(last);
-        assert_eq!((answers.total(), Arc::strong_count(&place)), (PART + 1, 2));
+        assert_eq!((answers.total(), Arc::strong_count(&held)), (PART + 1, 2));
         drop(rest);
-        assert_eq!((answers.total(), Arc::strong_count(&place)), (0, 1));
+        assert_eq!((answers.total(), Arc::strong_count(&held)), (0, 1));
     }
 
     #[tokio::test]
     async fn a_message_that_was_read_releases_its_bytes() {
         let answers = Quota::new(Shares::of(1_000));
-        let (mut body, place) = answer(&[400; 100], &answers);
+        let (mut body, held) = answer(&[400; 100], &answers);
         for _ in 0..100 {
             assert_eq!(part(&mut body).await.len(), 400);
         }
-        assert_eq!((answers.total(), Arc::strong_count(&place)), (0, 2));
-        let (mut body, _place) = answer(&[400; 2], &answers);
+        assert_eq!((answers.total(), Arc::strong_count(&held)), (0, 2));
+        let (mut body, _held) = answer(&[400; 2], &answers);
         let _unread = part(&mut body).await;
         let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
         assert_eq!(trailers["grpc-status"], (Code::Unavailable as i32).to_string());
@@ -320,7 +320,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn counts_the_time_while_parts_are_queued() {
         let answers = Quota::new(Shares::of(1_000_000));
-        let (mut body, _place) = answer(&[1, 2], &answers);
+        let (mut body, _held) = answer(&[1, 2], &answers);
         let second = Duration::from_secs(1);
         let left = |body: &ResponseBody<_>| {
             body.call.unread.lock().left(MaxWait { stall: 10 * second, total: 12 * second })

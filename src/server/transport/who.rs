@@ -3,7 +3,7 @@
 use http::Request;
 
 use crate::server::transport::connection::Peer;
-use crate::server::transport::places::Who;
+use crate::server::transport::quota::Who;
 use crate::server::transport::tokens::TokenId;
 
 /// The caller of this request, after the check of its token.

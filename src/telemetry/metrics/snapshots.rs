@@ -87,7 +87,7 @@ impl SnapshotInstruments {
         }
     }
 
-    pub(super) fn asked(&self, is_there: bool) {
+    pub(super) fn listed(&self, is_there: bool) {
         let source = if is_there { "snapshot" } else { "statements" };
         self.listings.add(1, &[KeyValue::new("source", source)]);
     }

@@ -125,7 +125,7 @@ fn the_documentation_lists_every_metric_with_its_labels() {
     instruments.rest_ended("users.create", RestOutcome::Closed, None, HALF);
     instruments.provisioning_ended("group.grant", Provisioning::Changed);
     watch_snapshots(|| SnapshotState { count: 1, bytes: 2, rows: 3, oldest: HALF });
-    instruments.snapshots.asked(true);
+    instruments.snapshots.listed(true);
     instruments.snapshots.read(SnapshotRead::Ok, HALF);
     let service = &instruments.service;
     service.service_started();

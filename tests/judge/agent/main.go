@@ -93,7 +93,7 @@ func run(address, file string, engine c1zstore.Engine, workers int, stopAfter in
 	if err != nil && stopped {
 		err = nil
 	}
-	// The file must be saved even if the context is canceled.
+	// The file must be saved even if the context is cancelled.
 	err = errors.Join(err, syncer.Close(context.WithoutCancel(ctx)))
 	return result{
 		Finished: err == nil && !stopped,

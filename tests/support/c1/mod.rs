@@ -215,7 +215,7 @@ impl C1 {
         Server::run(program)
     }
 
-    /// Changes the behaviour of the double from now on.
+    /// Changes the behavior of the double from now on.
     pub(crate) fn plan(&self, change: impl FnOnce(&mut Plan)) {
         change(&mut self.shared.lock().plan);
         self.shared.changed.notify_waiters();

@@ -1,4 +1,4 @@
-//! The behaviour of the double, beyond normal operation.
+//! The behavior of the double, beyond normal operation.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(crate) enum Method {
     FinishTask,
 }
 
-/// The TLS behaviour of the port.
+/// The TLS behavior of the port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tls {
     /// Normal: TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2.
@@ -35,7 +35,7 @@ pub(crate) enum Tls {
     Untrusted,
 }
 
-/// The behaviour of the double. By default it works normally and requests the next poll soon.
+/// The behavior of the double. By default it works normally and requests the next poll soon.
 pub(crate) struct Plan {
     /// The failures of the next calls, in order; `None` is a successful call.
     pub(crate) failures: BTreeMap<Method, VecDeque<Option<Code>>>,

@@ -72,7 +72,7 @@ struct State {
     faults: Vec<String>,
 }
 
-/// The behaviour of the double.
+/// The behavior of the double.
 pub(crate) struct Plan {
     /// The nonce that the token endpoint requires in proofs.
     pub(crate) nonce: Option<String>,
@@ -203,7 +203,7 @@ impl Hosted {
         self.folder.path().join("authority.pem")
     }
 
-    /// Changes the behaviour of the double from now on.
+    /// Changes the behavior of the double from now on.
     pub(crate) fn plan(&self, change: impl FnOnce(&mut Plan)) {
         change(&mut self.shared.lock().plan);
     }

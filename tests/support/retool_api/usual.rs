@@ -1,4 +1,4 @@
-//! The default behaviour of Retool, as far as it is known.
+//! The default behavior of Retool, as far as it is known.
 
 use std::sync::atomic::Ordering;
 

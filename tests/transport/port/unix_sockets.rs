@@ -145,8 +145,8 @@ async fn a_caller_that_sends_the_path_of_the_socket_as_authority_is_served() {
     let mut socket = UnixStream::connect(&path).unwrap();
     socket.write_all(GREETING).unwrap();
     // gRPC's C core sends the name of the header as text, and refers to the indexed field the next time.
-    let spelt = [b"\x40".to_vec(), text(":authority"), text("%2Frun%2Fbaton.sock/../a:b@c")].concat();
-    for (stream, authority) in [(1, spelt), (3, b"\xbe".to_vec())] {
+    let spelled = [b"\x40".to_vec(), text(":authority"), text("%2Frun%2Fbaton.sock/../a:b@c")].concat();
+    for (stream, authority) in [(1, spelled), (3, b"\xbe".to_vec())] {
         let rest = [
             b"\x83\x86\x04".to_vec(),
             text("/c1.connector.v2.ConnectorService/GetMetadata"),

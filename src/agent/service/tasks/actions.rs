@@ -47,12 +47,12 @@ fn invoked(answer: InvokeActionResponse) -> Result<Outcome, Failure> {
     if answer.status() != BatonActionStatus::Failed {
         return Ok(Outcome::answered(&answer, Vec::new()));
     }
-    let error = answer.response.as_ref().and_then(said);
+    let error = answer.response.as_ref().and_then(message_of);
     Err(Failure::plain(error.unwrap_or("action failed")))
 }
 
 /// The error in an action's response.
-fn said(response: &Struct) -> Option<&str> {
+fn message_of(response: &Struct) -> Option<&str> {
     match response.fields.get("error") {
         Some(Value { kind: Some(Kind::StringValue(error)) }) => Some(error),
         _ => None,

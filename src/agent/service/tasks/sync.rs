@@ -14,6 +14,7 @@ use crate::agent::service::outcome::{Failure, Outcome};
 use crate::agent::service::tasks::ended::Ended;
 use crate::agent::service::upload::{UploadError, upload};
 use crate::agent::sync::{Error, Options, Syncer, Target};
+use crate::numbers::log_seconds;
 use crate::private_text::reveal;
 use crate::proto::connector::Resource;
 use crate::proto::connectorapi::task::SyncFullTask;
@@ -109,7 +110,7 @@ async fn read(
     tracing::info!(
         task_id,
         sync_id = outcome.sync_id,
-        seconds = outcome.elapsed.as_secs_f64(),
+        seconds = log_seconds(outcome.elapsed),
         calls = outcome.calls,
         warnings = outcome.warnings,
         grants = saved.grants,

@@ -126,7 +126,7 @@ fn verifies_certificates_of_version_1_like_others() {
     let openssl_dir = OpensslDir::open();
     openssl_dir.authority("authority", P256);
     openssl_dir.authority("stranger", P256);
-    // The intermediate authority of Postgres's manual.
+    // The intermediate certificate authority of Postgres's manual.
     openssl_dir.issue("between", P256, "between", "authority", "-extfile openssl.cnf -extensions authority");
     openssl_dir.issue("nobody", P256, "nobody", "authority", "-extfile openssl.cnf -extensions nobody");
     openssl_dir.issue("old-between", P256, "old-between", "authority", "");

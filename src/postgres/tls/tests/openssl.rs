@@ -58,8 +58,8 @@ impl OpensslDir {
         self.self_signed(name, key, name, "-extensions authority");
     }
 
-    /// Creates a key and a certificate issued by the authority. Without extensions the certificate is of
-    /// version 1.
+    /// Creates a key and a certificate issued by the certificate authority. Without extensions the
+    /// certificate is of version 1.
     pub(super) fn issue(&self, name: &str, key: &str, subject: &str, authority: &str, more: &str) {
         self.run(&format!("genpkey {key} -out {name}.key"));
         self.run(&format!(

@@ -67,7 +67,7 @@ fn call(slot: &OccupiedSlot) -> Busy {
 }
 
 #[test]
-fn a_caller_keeps_its_seat_when_many_unauthenticated_connections_open() {
+fn a_caller_keeps_its_slot_when_many_unauthenticated_connections_open() {
     let slots = ConnectionSlots::new(20);
     let caller = caller(&slots, 1, 7);
     let crowd: Vec<_> = (0..100).map(|_| slots.take(from(1)).unwrap()).collect();
@@ -202,7 +202,7 @@ fn a_new_connection_is_always_accepted_if_there_are_two_slots() {
 }
 
 #[test]
-fn a_seat_is_released_when_its_connection_ends() {
+fn a_slot_is_released_when_its_connection_ends() {
     let slots = ConnectionSlots::new(1);
     for _ in 0..3 {
         let slot = caller(&slots, 1, 7);
@@ -228,7 +228,7 @@ fn limits_the_concurrent_calls_of_an_unauthenticated_connection() {
 }
 
 #[test]
-fn an_idle_connection_of_the_same_caller_goes_before_a_busy_one_of_others() {
+fn an_idle_connection_of_the_same_caller_is_closed_before_a_busy_one_of_others() {
     let slots = ConnectionSlots::new(32);
     let own = caller(&slots, 2, 8);
     let greedy: Vec<_> = (0..23).map(|_| caller(&slots, 1, 7)).collect();

@@ -96,7 +96,7 @@ async fn a_caller_that_aborts_its_message_is_logged_as_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_no_message_is_not_logged_as_an_internal_error() {
+async fn a_body_that_is_not_a_message_is_not_logged_as_an_internal_error() {
     const GZIP: &[(&str, &str)] = &[("grpc-encoding", "gzip")];
     let server = Server::start_at(NOWHERE, &[]);
     let raw = Raw::to(server.address()).await;
@@ -152,7 +152,7 @@ async fn one_connection_gets_no_more_than_its_share_of_calls() {
 /// Other systems have only one loopback address.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_that_take_all_calls_they_get_leave_one_to_another_token() {
+async fn tokens_that_use_their_whole_share_leave_a_call_to_another_token() {
     const SECOND: &str = "b-token-0123456789";
     const OTHER: &str = "c-token-0123456789";
     let database = Database::small().await;
