@@ -101,7 +101,7 @@ pub(crate) enum Error {
         other: &'static str,
     },
     /// The value of a flag that requests a change is empty, for example because a shell variable is not set.
-    #[error("{name} ({origin}): the value is empty: give a value, or remove it")]
+    #[error("{name} ({origin}): the value is empty: give a value, or remove the setting")]
     Empty {
         /// The setting.
         name: &'static str,

@@ -212,17 +212,13 @@ async fn row_of(
 }
 
 fn has_address(row: &User, email: &str) -> bool {
-    row.email.as_ref().is_some_and(|own| same_address(own, email))
+    row.email.as_ref().is_some_and(|own| own.to_lowercase() == email.to_lowercase())
 }
 
 /// Whether the response describes an account with the requested address, or does not show its address. An
 /// account with another address is not the new one, whatever its ids are.
 fn is_for(made: &ApiUser, new: &NewUser) -> bool {
-    made.email.as_ref().is_none_or(|answered| same_address(answered, &new.email))
-}
-
-fn same_address(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
+    made.email.is_none() || made.has_email(&new.email)
 }
 
 /// The organization, if there is exactly one.

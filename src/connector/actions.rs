@@ -123,7 +123,7 @@ async fn start(context: &Arc<Context>, runs: &Arc<Runs>, asked: Invocation<'_>) 
     };
     let action = known.filter(|_| resource_type_id.is_empty()).ok_or_else(unknown)?;
     let mut record = record(action);
-    let in_progress = match runs.start(action.name(), caller.shareholder()) {
+    let in_progress = match runs.start(action.name(), caller.share_owner()) {
         Ok(in_progress) => in_progress,
         Err(error) => {
             record.close(Err(&error)).await;

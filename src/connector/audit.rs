@@ -41,12 +41,12 @@ pub(crate) struct TokenNumber(pub(crate) u64);
 
 /// The holder of shares: the token of the calls, from any address, or the network if no token is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Shareholder {
+pub(crate) enum ShareOwner {
     Network(Option<IpAddr>),
     Token(TokenNumber),
 }
 
-impl Shareholder {
+impl ShareOwner {
     /// The callers that have this share, for a message.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -58,8 +58,8 @@ impl Shareholder {
 
 impl Caller {
     /// The holder of the shares that this caller uses.
-    pub(crate) fn shareholder(&self) -> Shareholder {
-        self.token.map_or(Shareholder::Network(self.network), Shareholder::Token)
+    pub(crate) fn share_owner(&self) -> ShareOwner {
+        self.token.map_or(ShareOwner::Network(self.network), ShareOwner::Token)
     }
 }
 

@@ -221,11 +221,15 @@ impl Opener {
     fn reason(&self, error: &tokio_postgres::Error) -> String {
         let quotes_options = error.as_db_error().is_some_and(|server| {
             server.parsed_severity() == Some(Severity::Fatal)
-                && [SqlState::SYNTAX_ERROR, SqlState::UNDEFINED_OBJECT].contains(server.code())
+                && [SqlState::SYNTAX_ERROR, SqlState::INVALID_NAME, SqlState::UNDEFINED_OBJECT]
+                    .contains(server.code())
         });
         match error.code() {
             Some(code) if quotes_options && self.settings.options.is_some() => {
-                format!("the server rejects options or PGOPTIONS (SQLSTATE {})", code.code())
+                format!(
+                    "the server rejects options, PGOPTIONS or a parameter of the connection string (SQLSTATE {})",
+                    code.code()
+                )
             }
             _ => reason(error).to_string(),
         }

@@ -36,6 +36,7 @@ async fn the_calls_of_one_sync_share_one_read_and_no_transaction_stays_open() {
         (open == 0).then_some(())
     })
     .await;
+    Wire::to(&server).await.validate().await.unwrap();
     database.wait_for_the_count_of_crossing_memberships().await;
     // From here on, grants need no database query.
     database.forget_statements().await;

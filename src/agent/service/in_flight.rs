@@ -10,8 +10,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many ended tasks are remembered. ConductorOne does not offer more ended tasks than this
-/// again at the same time.
+/// How many ended tasks are remembered: more than ConductorOne offers again.
 const MAX_ENDED: usize = 1024;
 
 /// The ids of the running tasks.

@@ -10,7 +10,7 @@ use svix_ksuid::{Ksuid, KsuidLike};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use crate::connector::audit::Shareholder;
+use crate::connector::audit::ShareOwner;
 use crate::connector::change::answer::dry_run;
 use crate::connector::error::Error;
 use crate::connector::rate_limit;
@@ -22,7 +22,7 @@ use crate::retool::change::Mode;
 
 /// Limit of concurrent runs.
 const MAX_RUNNING: usize = 200;
-/// Limit of ended runs that are kept. Beyond it, the shareholder with the most of them loses the one that ended first.
+/// Limit of ended runs that are kept. Beyond it, the owner with the most of them loses the one that ended first.
 const MAX_ENDED: usize = 1_000;
 
 /// All runs with a status that can be requested.
@@ -35,8 +35,8 @@ pub(crate) struct Runs {
 #[derive(Debug, Default)]
 struct Table {
     by_id: HashMap<String, Arc<Run>>,
-    /// The number of running actions of each shareholder.
-    running: HashMap<Shareholder, usize>,
+    /// The number of running actions of each owner.
+    running: HashMap<ShareOwner, usize>,
     /// Ended runs, in the order of their end.
     ended: VecDeque<Arc<Run>>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Run {
     pub(crate) id: String,
     /// The action's name.
     pub(crate) name: &'static str,
-    owner: Shareholder,
+    owner: ShareOwner,
     ended: watch::Sender<Option<Ended>>,
 }
 
@@ -119,14 +119,14 @@ impl Default for Runs {
 }
 
 impl Runs {
-    /// Starts a run. A shareholder can have five eighths of the running actions that the others leave.
+    /// Starts a run. An owner can have five eighths of what the other owners leave of all runs.
     ///
     /// # Errors
     /// [`Error::TooManyRuns`]
     pub(super) fn start(
         self: &Arc<Self>,
         name: &'static str,
-        owner: Shareholder,
+        owner: ShareOwner,
     ) -> Result<InProgress, Error> {
         let id = Ksuid::new(Some(OffsetDateTime::now_utc()), None).to_string();
         let run = Arc::new(Run { id: id.clone(), name, owner, ended: watch::Sender::new(None) });
@@ -198,7 +198,7 @@ impl Table {
         if self.ended.len() <= MAX_ENDED {
             return;
         }
-        let mut counts: HashMap<Shareholder, usize> = HashMap::new();
+        let mut counts: HashMap<ShareOwner, usize> = HashMap::new();
         for run in &self.ended {
             *counts.entry(run.owner).or_default() += 1;
         }
@@ -279,10 +279,10 @@ mod tests {
     use crate::connector::audit::{Caller, TokenNumber};
 
     /// All callers on the unix socket.
-    const SOCKET: Shareholder = Shareholder::Network(None);
+    const SOCKET: ShareOwner = ShareOwner::Network(None);
 
-    fn address(last: usize) -> Shareholder {
-        Shareholder::Network(Some(IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()])))
+    fn address(last: usize) -> ShareOwner {
+        ShareOwner::Network(Some(IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()])))
     }
 
     fn complete() -> Ended {
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn one_address_or_token_leaves_runs_and_results_to_others() {
-        let token = |number| Shareholder::Token(TokenNumber(number));
+        let token = |number| ShareOwner::Token(TokenNumber(number));
         for (hostile, honest) in [(address(1), address(2)), (token(1), token(2))] {
             let runs = Arc::new(Runs::default());
             let held: Vec<_> = std::iter::from_fn(|| runs.start("disable_user", hostile).ok()).collect();
@@ -341,9 +341,9 @@ mod tests {
             token: token.map(TokenNumber),
             ..Caller::default()
         };
-        assert_eq!(caller(1, Some(7)).shareholder(), caller(2, Some(7)).shareholder());
-        assert_ne!(caller(1, Some(7)).shareholder(), caller(1, Some(8)).shareholder());
-        assert_ne!(caller(1, None).shareholder(), caller(2, None).shareholder());
+        assert_eq!(caller(1, Some(7)).share_owner(), caller(2, Some(7)).share_owner());
+        assert_ne!(caller(1, Some(7)).share_owner(), caller(1, Some(8)).share_owner());
+        assert_ne!(caller(1, None).share_owner(), caller(2, None).share_owner());
     }
 
     #[test]

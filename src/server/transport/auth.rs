@@ -45,6 +45,7 @@ impl<B> ValidateRequest<B> for TokenCheck {
     type ResponseBody = Body;
 
     fn validate(&mut self, request: &mut Request<B>) -> Result<(), Response<Body>> {
+        keep_bounded_path(request);
         let Some(admitted) = self.admits(request) else {
             return Err(logged_in_full(Status::unauthenticated("a bearer token is required")).into_http());
         };
@@ -86,7 +87,6 @@ fn keep_needed_headers<B>(request: &mut Request<B>) {
         HeaderName::from_static("x-request-id"),
     ];
     const LONGEST: usize = 128;
-    const LONGEST_PATH: usize = 256;
     let mut needed = HeaderMap::new();
     for name in NEEDED {
         let value = request.headers().get(&name).map(HeaderValue::as_bytes);
@@ -96,7 +96,13 @@ fn keep_needed_headers<B>(request: &mut Request<B>) {
         }
     }
     *request.headers_mut() = needed;
-    let path = Some(request.uri().path()).filter(|path| path.len() <= LONGEST_PATH);
+}
+
+/// Removes everything from the URI except a path of usual length. It is copied for the same reason, and must precede
+/// every decision about the path.
+fn keep_bounded_path<B>(request: &mut Request<B>) {
+    const LONGEST: usize = 256;
+    let path = Some(request.uri().path()).filter(|path| path.len() <= LONGEST);
     // No method has a longer path, and none has the path `/`.
     *request.uri_mut() = path.and_then(|path| Uri::try_from(path).ok()).unwrap_or_default();
 }
@@ -118,6 +124,17 @@ mod tests {
             let mut request = Request::builder().uri(path.as_str()).body(()).unwrap();
             check.validate(&mut request).unwrap();
             assert_eq!(request.uri().to_string(), kept);
+        }
+    }
+
+    #[test]
+    fn a_long_path_of_a_health_check_needs_a_token() {
+        let tokens = Some(Tokens::of(vec!["0123456789abcdef".to_owned().into()]));
+        let mut check = TokenCheck { tokens, open_health: true };
+        for (length, admitted) in [(10, true), (300, false)] {
+            let path = format!("/grpc.health.v1.Health/{}", "a".repeat(length));
+            let mut request = Request::builder().uri(path).body(()).unwrap();
+            assert_eq!(check.validate(&mut request).is_ok(), admitted, "{length}");
         }
     }
 

@@ -128,7 +128,7 @@ impl Found<'_> {
                 ("prometheus", "METRICS") => "; for Prometheus set --metrics-listen",
                 _ => "",
             };
-            self.warn(&name, format!("an exporter is neither otlp nor none; {what} are not sent{instead}"));
+            self.warn(&name, format!("an exporter other than otlp and none receives no {what}{instead}"));
         }
     }
 
@@ -191,8 +191,8 @@ mod tests {
             ("OTEL_BLRP_SCHEDULE_DELAY", "-1", "is not a whole number"),
             ("OTEL_TRACES_SAMPLER", "nonsense", "is not one of always_on, always_off"),
             ("OTEL_TRACES_SAMPLER", "traceidratio", "every trace is sampled"),
-            ("OTEL_METRICS_EXPORTER", "prometheus", "metrics are not sent; for Prometheus set"),
-            ("OTEL_TRACES_EXPORTER", "console", "traces are not sent"),
+            ("OTEL_METRICS_EXPORTER", "prometheus", "receives no metrics; for Prometheus set"),
+            ("OTEL_TRACES_EXPORTER", "console", "receives no traces"),
         ] {
             let warned = warned(name, value);
             assert_eq!(warned.len(), 1, "{name}={value}: {warned:?}");

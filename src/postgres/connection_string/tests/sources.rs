@@ -106,7 +106,7 @@ fn an_error_names_the_variable() {
 
 #[test]
 fn an_empty_variable_counts_as_absent_unless_it_requests_a_protection() {
-    for (variable, key) in VARIABLES {
+    for (variable, key) in keys::VARIABLES {
         let parsed = parse_in("user=me dbname=x", &variables(&[(variable, "")]));
         if ["channel_binding", "sslmode", "sslrootcert"].contains(key) {
             let error = parsed.unwrap_err().to_string();
