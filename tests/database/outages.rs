@@ -128,7 +128,15 @@ async fn a_refused_login_is_unavailable_and_never_shows_the_password() {
     let address: SocketAddr = database.cluster().address().parse().unwrap();
     let (name, port) = (database.name(), address.port());
     let Role { name: user, password } = &role;
+    let with_options = |options: &str| {
+        format!(
+            "host=127.0.0.1 port={port} dbname={name} user={user} password={password} options='{options}'"
+        )
+    };
     for (url, word, secret) in [
+        (with_options("postgres://me:misplaced@db/retool"), "rejects options", "misplaced"),
+        (with_options("-c postgres://me:misplaced@db/retool?a=b"), "rejects options", "misplaced"),
+        (with_options("-c misplaced=b"), "rejects options", "misplaced"),
         (format!("postgres://{user}:guessed-it-wrong@{address}/{name}"), "28P01", "guessed-it-wrong"),
         (
             format!("postgres://{user}:{password}@{address}/no_such_database"),
