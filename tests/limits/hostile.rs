@@ -19,7 +19,7 @@ use tonic::Code;
 use crate::support::http::ask;
 use crate::support::messages::{methods, random};
 use crate::support::postgres::Database;
-use crate::support::raw::{GREETING, Raw, frame};
+use crate::support::raw::{GREETING, Raw, frame, framed};
 use crate::support::server::Server;
 use crate::support::wire::Wire;
 
@@ -156,6 +156,8 @@ async fn half_open_and_slow_callers_do_not_block_others() {
         stream.write_all(&[0, 0x3e, 0x80, 1, 4, 0, 0, 0, 1]).unwrap();
         slow_headers.push(stream);
         let raw = Raw::to(address).await;
+        // Before its first call, a connection can be replaced by the next ones.
+        raw.send(LIST_RESOURCES, &[], framed(&[])).await.unwrap();
         let (body, ending) = raw.slowly(LIST_RESOURCES);
         slow_bodies.push((body, tokio::spawn(ending)));
     }

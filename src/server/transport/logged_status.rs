@@ -116,7 +116,7 @@ mod tests {
                 (Error::UnknownEventFeed { given: given.as_str().into() }, r#"feed id "..." not found"#),
                 (
                     Error::UnknownRun { given: given.as_str().into(), kept: 7 },
-                    r#"run "..." of an action does not exist: finished"#,
+                    r#"run "..." of an action does not exist: at most"#,
                 ),
                 (
                     Error::UnknownResourceType { given: given.as_str().into(), known: "org".to_owned() },
