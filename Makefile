@@ -29,7 +29,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-chart test-build test-others test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-changed-chart check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-chart test-build test-others test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-changed-chart check-changed-program check-changed-sdk check-changed-releases check-changed-docs check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
@@ -76,7 +76,7 @@ test-build: needs-rust lint-tools
 	cargo test --no-run $(SUITE)
 
 test-others:
-	$(MAKE) $(GROUPED) test-units test-function judge releases docs-check
+	$(MAKE) $(GROUPED) test-units test-function check-changed-program
 
 # The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
 test-units:
@@ -99,18 +99,10 @@ test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (ca
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --features lambda --lib --test lambda
 
 releases: ## run a sync and every change on the oldest and the newest supported Postgres (x86-64 Linux; needs npm)
-	@[ "$$(uname -sm)" = "Linux x86_64" ] || { scripts/skipped "the oldest and the newest Postgres have packages only for x86-64 Linux"; exit 0; }; \
-	[ -n "$$CI" ] || command -v npm >/dev/null || { scripts/skipped "the oldest and the newest Postgres: npm is not installed"; exit 0; }; \
-	for release in 10 18; do \
-		programs=$$(scripts/postgres-release $$release) || exit 1; \
-		RETOOL_POSTGRES= RETOOL_POSTGRES_SERVER_BIN=$$programs cargo test --test behaviour -- releases:: database::shadows || exit 1; \
-	done
+	scripts/check-releases
 
 judge: ## check the files of a sync with the Go SDK (installs Go if missing; the first run takes minutes)
-	scripts/sdk-tool baton
-	scripts/sdk-tool agent
-	cargo test --features lambda --lib agent::c1z::tests::judge -- --ignored
-	cargo test --test behaviour -- --ignored sync::sdk service::sdk
+	scripts/check-sdk
 
 docs-check: ## build the book, check its links, run the commands of all pages and compare their output (needs Python)
 	scripts/docs-check
@@ -151,9 +143,23 @@ soak: ## load the server: 200 clients, restarts of Postgres, hostile callers, un
 fuzz-smoke: ## send random bytes, frames and messages to the server (CASES=)
 	PROPTEST_CASES=$(CASES) cargo test --test behaviour -- limits::hostile::
 
-# A line without MAKE, so that make -n does not run it.
+# These lines have no MAKE, so that make -n does not run them.
 check-changed-chart:
 	scripts/unless-passed check-chart scripts/check-chart
+
+# The slow checks with other programs, such as the Go SDK, other releases of Postgres, and the commands of the
+# documentation.
+check-changed-program: check-changed-sdk check-changed-releases check-changed-docs
+
+check-changed-sdk:
+	scripts/unless-passed --with-program sdk scripts/check-sdk
+
+check-changed-releases:
+	scripts/unless-passed --with-program releases scripts/check-releases
+
+check-changed-docs:
+	scripts/unless-passed --with-program docs-check scripts/docs-check
+	scripts/unless-passed --with-program docs-check-file scripts/docs-check docs/command-line.md
 
 check-chart: ## check the chart, its alerts, the workflows, the Dockerfile (needs Python with pip; the first run takes minutes)
 	scripts/check-chart

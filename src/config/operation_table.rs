@@ -62,18 +62,24 @@ pub(super) const OPERATION: &[Setting] = &[
         Security::DEFAULT.insecure,
         "Accept unencrypted connections on an address that other machines can reach",
     ),
-    switch(
-        "reflection",
-        Group::Server,
-        ServerSettings::REFLECTION,
-        "Serve gRPC reflection, which lists the available calls",
-    ),
-    switch(
-        "health-without-token",
-        Group::Server,
-        Security::DEFAULT.open_health,
-        "Answer gRPC health checks, and nothing else, to callers without a token",
-    ),
+    Setting {
+        protects: true,
+        ..switch(
+            "reflection",
+            Group::Server,
+            ServerSettings::REFLECTION,
+            "Serve gRPC reflection, which lists the available calls",
+        )
+    },
+    Setting {
+        protects: true,
+        ..switch(
+            "health-without-token",
+            Group::Server,
+            Security::DEFAULT.open_health,
+            "Answer gRPC health checks, and nothing else, to callers without a token",
+        )
+    },
     whole(
         "snapshot-max-mib",
         Group::Limits,

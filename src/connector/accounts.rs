@@ -236,27 +236,29 @@ async fn created(
     rate_limit: RateLimit,
     record: &mut Record,
 ) -> (CreateAccountResponse, Completed) {
-    let in_database = row.is_some();
-    let row = match row {
-        Some(row) => Some(row),
+    let found = match (row, made) {
+        (Some(row), _) => Some(Found::InDatabase(row)),
         // Without the row the answer has no id, but the account exists.
-        None => match made {
-            Some(made) => {
-                provisional(context, made).await.inspect_err(|error| warn(error, record)).ok().flatten()
-            }
-            None => None,
-        },
+        (None, Some(made)) => {
+            provisional(context, made).await.inspect_err(|error| warn(error, record)).ok().flatten()
+        }
+        (None, None) => None,
     };
-    let after = match &row {
-        Some(row) if in_database => state(row.enabled),
+    let after = match &found {
+        Some(Found::InDatabase(row)) => state(row.enabled),
         // Only Retool's answer shows that the account exists.
-        _ => "unverified",
+        Some(Found::InAnswer(_)) | None => "unverified",
     };
-    let resource = row.as_ref().map(|row| known(row, record));
-    let answered = if in_database {
-        Answered::Success(SuccessResult { resource, is_create_account_result: true, ..Default::default() })
-    } else {
-        Answered::InProgress(InProgressResult { resource, is_create_account_result: true })
+    let resource = found.as_ref().map(|found| known(found.user(), record));
+    let answered = match found {
+        Some(Found::InDatabase(_)) => Answered::Success(SuccessResult {
+            resource,
+            is_create_account_result: true,
+            ..Default::default()
+        }),
+        Some(Found::InAnswer(_)) | None => {
+            Answered::InProgress(InProgressResult { resource, is_create_account_result: true })
+        }
     };
     let completed = Completed { outcome: Outcome::Changed, before: "absent", after };
     (response(answered, vec![rate_limit::annotation(&rate_limit)]), completed)
@@ -264,7 +266,28 @@ async fn created(
 
 fn warn(error: &Error, record: &Record) {
     if let Verdict::Log { left_out } = record.judge_warning("provisional") {
-        tracing::warn!(%error, left_out);
+        tracing::warn!(%error, left_out, "could not determine the id of the new account");
+    }
+}
+
+/// Where an account was found.
+enum Found {
+    InDatabase(User),
+    /// Only in Retool's response.
+    InAnswer(User),
+}
+
+impl Found {
+    fn user(&self) -> &User {
+        match self {
+            Self::InDatabase(user) | Self::InAnswer(user) => user,
+        }
+    }
+
+    fn into_user(self) -> User {
+        match self {
+            Self::InDatabase(user) | Self::InAnswer(user) => user,
+        }
     }
 }
 
@@ -273,19 +296,19 @@ fn warn(error: &Error, record: &Record) {
 ///
 /// # Errors
 /// [`Error::DifferentRetools`] if another user has that number in the database; [`Error::Database`].
-async fn provisional(context: &Context, made: &ApiUser) -> Result<Option<User>, Error> {
+async fn provisional(context: &Context, made: &ApiUser) -> Result<Option<Found>, Error> {
     let Some(id) = made.legacy_id else { return Ok(None) };
     match users::get(&context.database, id, Users::All).await? {
         // The database shows it now.
         Some(row) if made.email.as_deref().is_some_and(|email| has_address(&row, email)) => {
-            return Ok(Some(row));
+            return Ok(Some(Found::InDatabase(row)));
         }
         Some(_) => return Err(Error::DifferentRetools),
         None => {}
     }
     // With one organization, the account belongs to it. With several, the API does not report which.
     let organization = only_organization(context).await.ok().flatten();
-    Ok(Some(User {
+    Ok(Some(Found::InAnswer(User {
         id,
         organization,
         email: made.email.clone(),
@@ -297,7 +320,7 @@ async fn provisional(context: &Context, made: &ApiUser) -> Result<Option<User>, 
         created_at: made.created_at,
         last_active: made.last_active,
         user_type: made.user_type.clone(),
-    }))
+    })))
 }
 
 /// The account with this address, if the API finds one. The result must match the address, ignoring case,
@@ -334,7 +357,7 @@ async fn existing(
 ) -> Result<Option<User>, Error> {
     match (row_of(context, found.as_ref(), new, taken).await?, found) {
         (Some(row), _) => Ok(Some(row)),
-        (None, Some(found)) => provisional(context, &found).await,
+        (None, Some(found)) => Ok(provisional(context, &found).await?.map(Found::into_user)),
         (None, None) => Ok(None),
     }
 }

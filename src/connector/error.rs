@@ -263,11 +263,12 @@ impl Error {
         }
     }
 
-    /// Whether it is unknown if a change was made. A request to the REST API without a response
-    /// counts as failed; its `reason` has the cause.
+    /// Whether it is unknown if a change was made.
     pub(super) fn is_uncertain(&self) -> bool {
         match self {
-            Self::RunTooLong { .. } => true,
+            Self::RunTooLong { .. } | Self::Unverified { found: None } => true,
+            // Requests that change nothing have no such note.
+            Self::Rest { error, uncertain } => !uncertain.is_empty() && error.may_have_happened(),
             Self::Database(error) => error.is_uncertain_commit(),
             _ => false,
         }

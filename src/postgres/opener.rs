@@ -212,27 +212,8 @@ impl Opener {
                 PostgresError::NoTransactions { .. }
             ),
             tls_offered: offer.is_made(),
-            reason: self.reason(&error),
+            reason: reason_of_start(&error),
         })
-    }
-
-    /// The reason of a failed attempt. The server quotes options that it cannot parse, and a connection string in
-    /// their place has a password.
-    fn reason(&self, error: &tokio_postgres::Error) -> String {
-        let quotes_options = error.as_db_error().is_some_and(|server| {
-            server.parsed_severity() == Some(Severity::Fatal)
-                && [SqlState::SYNTAX_ERROR, SqlState::INVALID_NAME, SqlState::UNDEFINED_OBJECT]
-                    .contains(server.code())
-        });
-        match error.code() {
-            Some(code) if quotes_options && self.settings.options.is_some() => {
-                format!(
-                    "the server rejects options, PGOPTIONS or a parameter of the connection string (SQLSTATE {})",
-                    code.code()
-                )
-            }
-            _ => reason(error).to_string(),
-        }
     }
 
     async fn connect(
@@ -321,6 +302,24 @@ fn warn_of_plaintext(attempt: &Attempt, with_tls: Option<(Host, String)>) {
             reason,
             "a connection to the database is not encrypted although the server offers TLS; sslmode=require refuses unencrypted connections and reports why"
         );
+    }
+}
+
+/// The reason of a failed attempt. The server quotes options that it cannot parse, and the names of unknown
+/// parameters. A connection string in place of options, or a part of a password with a space, would appear there.
+fn reason_of_start(error: &tokio_postgres::Error) -> String {
+    const QUOTED: [SqlState; 3] =
+        [SqlState::SYNTAX_ERROR, SqlState::INVALID_NAME, SqlState::UNDEFINED_OBJECT];
+    match error.as_db_error() {
+        Some(server)
+            if server.parsed_severity() == Some(Severity::Fatal) && QUOTED.contains(server.code()) =>
+        {
+            format!(
+                "the server rejects options, PGOPTIONS or a parameter of the connection string (SQLSTATE {})",
+                server.code().code()
+            )
+        }
+        _ => reason(error).to_string(),
     }
 }
 

@@ -246,6 +246,35 @@ async fn never_mistakes_a_user_with_another_address_for_the_new_user() {
 }
 
 #[tokio::test]
+async fn an_answer_with_an_unknown_sid_is_matched_by_number_and_address() {
+    let stage = Stage::new().await;
+    let client = stage.database.client().await;
+    let row = client.query_one("SELECT id, email FROM users WHERE id = 7", &[]).await.unwrap();
+    let (id, email): (i32, String) = (row.get(0), row.get(1));
+    let made = json!({"id": "user_unknown", "legacy_id": id, "email": email, "active": true});
+    stage.api.next("POST", Reply::json(200, json!({"success": true, "data": made})));
+    let (kind, resource, _) = result(&stage.create(&with_email(&email)).await.unwrap());
+    assert_eq!((kind, &resource), ("success", &stage.listed("u7").await));
+    assert_eq!(record(&stage)["principal_id"], "u7");
+}
+
+#[tokio::test]
+async fn the_outcome_is_unknown_if_the_account_may_have_been_created() {
+    let stage = Stage::new().await;
+    for (reply, outcome, reason) in [
+        (Reply::Closed, "unknown", "rest_closed"),
+        (Reply::json(200, json!({"success": true})), "unknown", "rest_incomplete"),
+        (Reply::refusal(503, "down"), "unknown", "rest_broken"),
+        (Reply::redirect(302, "/login"), "failed", "rest_redirect"),
+    ] {
+        stage.api.next("POST", reply);
+        stage.create(&ada()).await.unwrap_err();
+        let record = stage.records().pop().unwrap();
+        assert_eq!((&record["outcome"], &record["reason"]), (&json!(outcome), &json!(reason)));
+    }
+}
+
+#[tokio::test]
 async fn never_mistakes_a_user_of_another_organization_for_the_new_user() {
     // The API covers the first organization only, and has refused for another reason.
     for code in [400, 422, 200] {

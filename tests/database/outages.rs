@@ -137,6 +137,7 @@ async fn a_refused_login_is_unavailable_and_never_shows_the_password() {
         (with_options("postgres://me:misplaced@db/retool"), "rejects options", "misplaced"),
         (with_options("-c postgres://me:misplaced@db/retool?a=b"), "rejects options", "misplaced"),
         (with_options("-c misplaced=b"), "rejects options", "misplaced"),
+        (with_options("' misplaced='b"), "rejects options", "misplaced"),
         (format!("postgres://{user}:guessed-it-wrong@{address}/{name}"), "28P01", "guessed-it-wrong"),
         (
             format!("postgres://{user}:{password}@{address}/no_such_database"),

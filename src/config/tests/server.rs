@@ -155,6 +155,8 @@ fn an_empty_protecting_setting_is_an_error_in_every_source() {
             "tls-key",
             "tls-client-ca",
             "auth-token-file",
+            "reflection",
+            "health-without-token",
             "otel-collector-endpoint-tls-cert-path",
             "otel-collector-endpoint-tls-cert",
         ]

@@ -73,7 +73,11 @@ where
         .notify(|error, wait| {
             if let Verdict::Log { left_out } = record.judge_warning("retry") {
                 let wait_ms = wait.as_millis();
-                tracing::warn!(%error, wait_ms, left_out, "a change was not made; retrying");
+                if error.is_uncertain() {
+                    tracing::warn!(%error, wait_ms, left_out, "a change may have been made; retrying");
+                } else {
+                    tracing::warn!(%error, wait_ms, left_out, "a change was not made; retrying");
+                }
             }
             if let Error::Database(DatabaseError::Postgres(PostgresError::Uncertain { .. })) = error {
                 uncertain.get_or_insert_with(|| error.clone());

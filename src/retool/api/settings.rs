@@ -49,7 +49,7 @@ pub(crate) enum BaseUrlError {
     #[error("the host is missing")]
     NoHost,
     /// It has a user name or a password.
-    #[error("the URL must not contain credentials; the token has its own setting")]
+    #[error("the URL must not contain credentials or an at sign; the token has its own setting")]
     Credentials,
     /// It has an invalid port.
     #[error("the port is not a number from 0 to 65535")]
@@ -69,6 +69,10 @@ impl BaseUrl {
         if !text.contains("://") {
             return Err(BaseUrlError::NoScheme);
         }
+        // A slash or a question mark in a password ends the host, and the password becomes a part of the path.
+        if text.contains('@') {
+            return Err(BaseUrlError::Credentials);
+        }
         let mut url = Url::parse(text).map_err(|error| match error {
             ParseError::RelativeUrlWithoutBase => BaseUrlError::NoScheme,
             ParseError::EmptyHost => BaseUrlError::NoHost,
@@ -77,9 +81,6 @@ impl BaseUrl {
         })?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(BaseUrlError::OtherScheme);
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(BaseUrlError::Credentials);
         }
         url.set_query(None);
         url.set_fragment(None);
@@ -164,6 +165,9 @@ mod tests {
             ("https://h:99999", "the port is not a number from 0 to 65535"),
         ] {
             assert_eq!(BaseUrl::parse(text).unwrap_err().to_string(), problem, "{text}");
+        }
+        for text in ["https://a:b@h", "https://a:8/b@h", "https://a:8?b@h", "https://a:8#b@h"] {
+            assert!(matches!(BaseUrl::parse(text), Err(BaseUrlError::Credentials)), "{text}");
         }
         assert!(BaseUrl::parse("https://a b").unwrap_err().to_string().starts_with("not a URL ("));
     }

@@ -3,6 +3,8 @@
 
 use http::Request;
 
+/// The calls of the health service with one answer.
+const HEALTH_CHECKS: [&str; 2] = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List"];
 /// The call whose answer does not end.
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 /// The prefix of the paths of reflection, in both versions.
@@ -25,16 +27,13 @@ pub(crate) enum CallKind {
 pub(crate) fn kind<B>(request: &Request<B>) -> CallKind {
     match request.uri().path() {
         WATCH => CallKind::HealthWatch,
-        path if path.starts_with(PATH) => CallKind::HealthCheck,
+        path if HEALTH_CHECKS.contains(&path) => CallKind::HealthCheck,
         path if path.starts_with(REFLECTION) => CallKind::Reflection,
         _ => CallKind::Ordinary,
     }
 }
 
-/// The prefix of the paths of health checks.
-const PATH: &str = "/grpc.health.v1.Health/";
-
 /// Whether the request calls the health service.
 pub(crate) fn is_health_check<B>(request: &Request<B>) -> bool {
-    request.uri().path().starts_with(PATH)
+    matches!(kind(request), CallKind::HealthCheck | CallKind::HealthWatch)
 }
