@@ -87,10 +87,11 @@ impl Batch {
         if let Some(task) = self.take(in_flight) {
             return Ok(Polled { task: Some(task), wait: Duration::ZERO });
         }
-        let there = in_flight.count();
+        let known = in_flight.ids();
+        let there = known.len();
         if there < self.enough && self.next <= Instant::now() {
             in_flight.poll_begins();
-            let answer = asked(api.get_tasks(2 * self.enough - there, in_flight.ids()).await)?;
+            let answer = asked(api.get_tasks(2 * self.enough - there, known).await)?;
             self.add(answer.tasks, clamped(answer.next_poll), in_flight);
         }
         let task = self.take(in_flight);
