@@ -31,7 +31,7 @@ async fn an_answer_waits_for_the_inline_wait_or_one_second() {
         let answer = stage.invoke(&request).await.unwrap();
         assert_eq!(answer.status(), BatonActionStatus::Running);
         // Retool does not answer, so the wait must have ended. The default is one second.
-        assert!((900..10_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+        assert!((900..25_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
         assert_eq!((answer.response, answer.name.as_str()), (None, "disable_user"));
 
         let running = stage.status(&answer.id).await.unwrap();

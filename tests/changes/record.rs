@@ -152,8 +152,8 @@ async fn each_change_is_logged_once_with_ids_and_state_before_and_after() {
 #[tokio::test]
 async fn changes_are_logged_at_every_log_level() {
     let database = world().await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
+    let directory = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}", directory.path().join("s").display());
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut process = program()
         .args([
@@ -172,7 +172,7 @@ async fn changes_are_logged_at_every_log_level() {
         .stderr(log.reopen().unwrap())
         .spawn()
         .unwrap();
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let endpoint = Endpoint::from_shared(address).unwrap();
     let channel = eventually("a server that listens", async || endpoint.connect().await.ok()).await;
     let granted = Changes::over(channel).grant("group:g100:member", "user/u100").await;
     process.kill().unwrap();

@@ -20,7 +20,7 @@ fn run(prepare: impl FnOnce(&mut Command)) -> Output {
     program.current_dir(directory.path()).stdin(Stdio::null());
     prepare(&mut program);
     let mut running = program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while running.try_wait().unwrap().is_none() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -107,7 +107,8 @@ async fn a_slow_statement_is_cancelled_and_the_error_names_the_limit() {
 async fn calls_to_a_frozen_database_time_out() {
     let cluster = Cluster::private();
     let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
-    let limits = ["--statement-timeout-seconds", "4", "--connect-timeout-seconds", "4"];
+    let limits =
+        ["--statement-timeout-seconds", "4", "--connect-timeout-seconds", "4", "--pool-wait-seconds", "60"];
     let server = Server::start_at(&format!("{}?pool_max_conns=1", database.url()), &limits);
     let wire = Wire::to(&server).await;
     server.wait_for_log(|line| line["msg"] == "the database can be read");

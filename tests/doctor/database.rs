@@ -7,6 +7,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::support::changes::Tables;
+use crate::support::closed_port::ClosedPort;
 use crate::support::cluster::Cluster;
 use crate::support::pooler::Pooler;
 use crate::support::postgres::{Database, Provisioning, Role, Sizes};
@@ -82,11 +83,6 @@ macro_rules! assert_shown {
 
 pub(super) use assert_shown;
 
-/// A port without a listener.
-pub(super) fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 pub(super) async fn healthy() -> (Database, Role) {
     let database = Database::seeded(FEW).await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
@@ -119,7 +115,8 @@ fn an_unknown_host_is_reported() {
 
 #[test]
 fn a_closed_port_is_reported() {
-    let seen = visit(&format!("host=127.0.0.1 port={} user=baton dbname=retool", closed_port()), &[]);
+    let closed = ClosedPort::new();
+    let seen = visit(&format!("host=127.0.0.1 port={} user=baton dbname=retool", closed.port()), &[]);
     assert_shown!("closed_port", seen, None, None);
 }
 
@@ -230,7 +227,7 @@ async fn row_level_security_that_hides_rows_is_reported() {
 #[tokio::test]
 async fn a_statement_timeout_is_reported() {
     let (database, role) = healthy().await;
-    database.execute(&format!("ALTER ROLE {} SET statement_timeout = '700ms'", role.name)).await;
+    database.execute(&format!("ALTER ROLE {} SET statement_timeout = '5s'", role.name)).await;
     let mut client = database.client().await;
     let locked = client.transaction().await.unwrap();
     locked.batch_execute("LOCK TABLE pages IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -330,9 +327,10 @@ async fn a_pooler_is_detected() {
 async fn one_reachable_host_is_enough_and_the_others_are_warned_about() {
     let (database, role) = healthy().await;
     let port = database.cluster().address().rsplit_once(':').unwrap().1;
+    let closed = ClosedPort::new();
     let connection = format!(
         "host=127.0.0.1,127.0.0.1 port={},{port} dbname={} user={} password={}",
-        closed_port(),
+        closed.port(),
         database.name(),
         role.name,
         role.password

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::database::{Visit, closed_port, run, visit};
+use super::database::{Visit, run, visit};
+use crate::support::closed_port::ClosedPort;
 use crate::support::postgres::Database;
 use crate::support::retool_api::{Reply, RetoolApi, TOKEN};
 
@@ -32,7 +33,8 @@ async fn each_wrong_rest_answer_is_reported_with_its_fix() {
     let api = RetoolApi::start(&database);
     let flags = api.flags();
     let flags = arguments(&flags);
-    let connection = format!("host=127.0.0.1 port={} user=baton dbname=retool", closed_port());
+    let closed = ClosedPort::new();
+    let connection = format!("host=127.0.0.1 port={} user=baton dbname=retool", closed.port());
     let ask = |reply: Reply| {
         api.always("GET", reply);
         let seen = visit(&connection, &flags);
@@ -49,7 +51,9 @@ async fn each_wrong_rest_answer_is_reported_with_its_fix() {
     insta::assert_snapshot!("doctor_rest_busy", ask(Reply::refusal(429, "slow down")));
     insta::assert_snapshot!("doctor_rest_broken", ask(Reply::html(503)));
     insta::assert_snapshot!("doctor_rest_strange", ask(Reply::refusal(422, "what?")));
-    drop(api);
+    let (open, refusing) = (api.address().to_string(), closed.address().to_string());
+    let flags: Vec<String> = api.flags().iter().map(|flag| flag.replace(&open, &refusing)).collect();
+    let flags = arguments(&flags);
     let gone = visit(&connection, &flags);
     insta::assert_snapshot!("doctor_rest_unreachable", about(&gone));
     assert_eq!(fixes(&connection, &flags).len(), 1);

@@ -244,9 +244,9 @@ async fn calls_have_the_served_limits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_answer_of_a_release_build_arrives_within_300_ms() {
     const STARTS: usize = 10;
-    // A test build takes several times as long as a release build.
+    // A test build takes several times as long as a release build, and longer on a busy machine.
     let is_release = other_program().is_some() || !cfg!(debug_assertions);
-    let limit = Duration::from_millis(if is_release { 300 } else { 3000 });
+    let limit = Duration::from_millis(if is_release { 300 } else { 20_000 });
     let mut parts = Parts::new(NOWHERE).await;
     let mut times = Vec::new();
     // The machine may be busy for a while, so the fastest start counts.

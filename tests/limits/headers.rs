@@ -16,7 +16,7 @@ pub(super) const GET_METADATA: &[u8] = b"/c1.connector.v2.ConnectorService/GetMe
 const HEALTH: &[u8] = b"/grpc.health.v1.Health/Check";
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
-const MAX_WAIT: Duration = Duration::from_secs(20);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// The headers of a call: POST, http, an authority and the path, in HPACK.
 pub(super) fn call(path: &[u8]) -> Vec<u8> {

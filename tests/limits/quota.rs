@@ -404,23 +404,33 @@ async fn a_probe_that_disconnects_does_not_cancel_the_check() {
     // The check reads nothing but catalogs.
     locked.batch_execute("LOCK TABLE pg_policy").await.unwrap();
     let observer = database.client().await;
-    // The session and the start of the statement that waits for the lock.
-    let waiting = async || {
-        database.wait_until_blocked(1).await;
-        let sql = "SELECT pid, query_start::text FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        let row = observer.query_one(sql, &[]).await.unwrap();
-        (row.get::<_, i32>(0), row.get::<_, String>(1))
-    };
-    let mut first = None;
-    for _ in 0..20 {
+    let probe = || {
         let mut stream = TcpStream::connect(probes).unwrap();
         stream.write_all(b"GET /health HTTP/1.1\r\nhost: probe\r\n\r\n").unwrap();
-        let waiting = waiting().await;
-        assert_eq!(*first.get_or_insert(waiting.clone()), waiting, "the check began again");
+        stream
+    };
+    // The session and the start of the statement that waits for the lock.
+    let waiting = async || {
+        let sql = "SELECT pid, query_start::text FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        eventually("a statement that waits for the lock", async || {
+            let row = observer.query_opt(sql, &[]).await.unwrap()?;
+            Some((row.get::<_, i32>(0), row.get::<_, String>(1)))
+        })
+        .await
+    };
+    let first_probe = probe();
+    database.wait_until_blocked(1).await;
+    let first = waiting().await;
+    drop(first_probe);
+    for _ in 1..20 {
+        let _stream = probe();
+        // The server needs a moment to read the probe.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(first, waiting().await, "the check began again");
     }
     let patient = tokio::task::spawn_blocking(move || ask(probes, "GET", "/health"));
-    assert_eq!(first, Some(waiting().await), "the check began again");
+    assert_eq!(first, waiting().await, "the check began again");
     locked.rollback().await.unwrap();
     assert_eq!(patient.await.unwrap().code, 200);
 }

@@ -1,5 +1,7 @@
 //! Faults during the work: no task is lost or done twice, and the program recovers on its own.
 
+use std::time::Duration;
+
 use baton_retool::proto::connectorapi::task::{SyncFullTask, TaskType};
 use tonic::Code;
 
@@ -105,6 +107,8 @@ async fn replaces_a_connection_that_is_lost_silently() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sync_waits_for_an_api_that_becomes_unavailable() {
     let stage = Stage::new(&[]).await;
+    // The sync is abandoned after nine missed heartbeats.
+    stage.c1.plan(|plan| plan.next_heartbeat = Some(Duration::from_secs(5)));
     stage.c1.called(Method::GetTask, 1).await;
     let client = stage.database.client().await;
     client.batch_execute("BEGIN; LOCK TABLE users").await.unwrap();

@@ -21,7 +21,6 @@ mod transport;
 mod watched;
 
 use std::process::ExitStatus;
-use std::time::{Duration, Instant};
 
 use baton_retool::proto::connectorapi::Task;
 use baton_retool::proto::connectorapi::task::{ActionListSchemasTask, TaskType};
@@ -59,16 +58,15 @@ fn small() -> TaskType {
     TaskType::ActionListSchemas(ActionListSchemasTask::default())
 }
 
-/// The exit status, the full reason, and how long the program took to end. The reason is in the last line of the
-/// log, or after it if the log leaves out a part of it.
-fn end(server: Server) -> (ExitStatus, String, Duration) {
-    let begun = Instant::now();
+/// The exit status and the full reason. The reason is in the last line of the log, or after it if the log leaves
+/// out a part of it.
+fn end(server: Server) -> (ExitStatus, String) {
     let (status, lines) = server.ended();
     let logged = lines.iter().rfind(|line| line["msg"] != "reason of the failure").unwrap_or(&Value::Null);
     assert_eq!((&logged["level"], &logged["msg"]), (&json!("error"), &json!("command failed")), "{lines:?}");
     let last = lines.last().unwrap_or(&Value::Null);
     assert_eq!(last["exit_code"].as_i64(), status.code().map(i64::from), "{last}");
-    (status, last["error"].as_str().unwrap().to_owned(), begun.elapsed())
+    (status, last["error"].as_str().unwrap().to_owned())
 }
 
 /// A task of a kind that this program does not know.

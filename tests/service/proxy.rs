@@ -49,7 +49,7 @@ async fn a_host_in_no_proxy_is_reached_without_the_proxy() {
 async fn an_unsupported_proxy_ends_the_program() {
     let c1 = C1::start().await;
     let server = Server::run(c1.program_behind("socks5://user:hunter2@127.0.0.1:9", NOWHERE));
-    let (status, said, _) = end(server);
+    let (status, said) = end(server);
     assert_eq!(status.code(), Some(2), "{said}");
     assert!(said.contains("HTTPS_PROXY names a socks5 proxy"), "{said}");
     assert!(said.contains("http://host:port") && !said.contains("hunter2"), "{said}");

@@ -78,7 +78,7 @@ async fn a_missing_folder_or_file_ends_the_program() {
     ] {
         let mut command = c1.program(NOWHERE);
         command.env(variable, value);
-        let (status, said, _) = end(Server::run(command));
+        let (status, said) = end(Server::run(command));
         assert_eq!(status.code(), Some(2), "{said}");
         assert!(said.contains(words), "{said}");
     }
@@ -127,7 +127,7 @@ async fn a_rejected_hello_ends_the_program() {
     ] {
         let c1 = C1::start().await;
         c1.plan(|plan| plan.always(Method::Hello, Some(code)));
-        let (status, said, _) = end(c1.serve(NOWHERE, &[]));
+        let (status, said) = end(c1.serve(NOWHERE, &[]));
         assert_eq!(status.code(), Some(1), "{said}");
         assert!(said.contains("startup Hello failed") && said.contains("scripted failure"), "{said}");
         assert!(!c1.calls().iter().any(|call| call.method == Method::GetTask));

@@ -1,7 +1,5 @@
 //! The access token. The double checks the requests to the endpoint in every test.
 
-use std::time::Duration;
-
 use serde_json::Value;
 use tonic::Code;
 
@@ -58,12 +56,11 @@ async fn a_rejected_client_ends_the_program_at_startup() {
     for status in [400, 401, 403] {
         let c1 = C1::start().await;
         c1.plan(|plan| plan.token_answers.push_back((status, "<html>no</html>".to_owned())));
-        let (code, said, took) = end(c1.serve(NOWHERE, &[]));
+        let (code, said) = end(c1.serve(NOWHERE, &[]));
         assert_eq!(code.code(), Some(1), "{said}");
         assert!(said.contains("startup Hello failed") && said.contains(&status.to_string()), "{said}");
         assert!(said.contains("BATON_CLIENT_SECRET"), "{said}");
         assert_eq!(c1.called(Method::Token, 1).await.len(), 1);
-        assert!(took < Duration::from_secs(10), "{took:?}");
     }
 }
 

@@ -130,6 +130,8 @@ async fn another_program_continues_an_interrupted_sync() {
 async fn cancels_a_read_that_no_caller_waits_for() {
     let database = Database::small().await;
     let server = Server::start(&database, &[]);
+    // The check at startup runs statements too.
+    server.wait_for_log(|line| line["msg"] == "the database can be read");
     let sync = Client::of(&server).await.in_sync("sync");
     let mut holder = database.client().await;
     let transaction = holder.transaction().await.unwrap();

@@ -23,6 +23,7 @@ use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Server, ServerTlsConfig};
@@ -71,27 +72,30 @@ impl Collector {
         Self::start_with(Server::builder().tls_config(tls).unwrap()).await
     }
 
-    /// Starts a collector at this address, `host:port`.
-    pub(crate) async fn start_at(address: &str) -> Self {
-        Self::listen(Server::builder(), address, Manners::Good).await
+    /// Starts a collector with this listener.
+    pub(crate) fn start_on(listener: TcpListener) -> Self {
+        Self::serve(Server::builder(), listener, Manners::Good)
     }
 
     /// Starts a collector with this delay of each answer.
     pub(crate) async fn start_slow(time: Duration) -> Self {
-        Self::listen(Server::builder(), "127.0.0.1:0", Manners::Slow(time)).await
+        Self::listen(Server::builder(), Manners::Slow(time)).await
     }
 
     /// Starts a collector that returns errors.
     pub(crate) async fn start_broken() -> Self {
-        Self::listen(Server::builder(), "127.0.0.1:0", Manners::Bad).await
+        Self::listen(Server::builder(), Manners::Bad).await
     }
 
     async fn start_with(server: Server) -> Self {
-        Self::listen(server, "127.0.0.1:0", Manners::Good).await
+        Self::listen(server, Manners::Good).await
     }
 
-    async fn listen(mut server: Server, address: &str, manners: Manners) -> Self {
-        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    async fn listen(server: Server, manners: Manners) -> Self {
+        Self::serve(server, TcpListener::bind("127.0.0.1:0").await.unwrap(), manners)
+    }
+
+    fn serve(mut server: Server, listener: TcpListener, manners: Manners) -> Self {
         let address = listener.local_addr().unwrap();
         let received = Arc::default();
         let keeper = Keeper { received: Arc::clone(&received), manners };

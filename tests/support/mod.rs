@@ -5,6 +5,7 @@
 pub(crate) mod c1;
 pub(crate) mod changes;
 pub(crate) mod client;
+pub(crate) mod closed_port;
 pub(crate) mod collector;
 pub(crate) mod faulty_http;
 pub(crate) mod faulty_proxy;

@@ -35,7 +35,7 @@ impl Pooler {
             return None;
         };
         let directory = tempfile::tempdir().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let address = free_address();
             let configuration = configure(directory.path(), mode, database, role, ignored, address);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::support::closed_port::ClosedPort;
 use crate::support::collector::Collector;
 use crate::support::server::{Server, program};
 use crate::support::wire::{Wire, eventually};
@@ -47,9 +48,8 @@ fn black_hole() -> (TcpListener, String) {
 #[tokio::test]
 async fn a_silent_or_missing_collector_delays_neither_answers_nor_shutdown() {
     let (_silent, silent) = black_hole();
-    let (gone, closed) = black_hole();
-    drop(gone);
-    for address in [silent, closed] {
+    let closed = ClosedPort::new();
+    for address in [silent, closed.address().to_string()] {
         let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &address, INSECURE]);
         let slowest = ask_much(&server).await;
         // Twenty calls at a time; a single attempt to export takes ten seconds.
@@ -113,8 +113,8 @@ async fn collector_errors_are_logged_once_for_each_signal() {
 
 #[tokio::test]
 async fn a_recovered_collector_receives_telemetry_again() {
-    let (listener, address) = black_hole();
-    drop(listener);
+    let closed = ClosedPort::new();
+    let address = closed.address().to_string();
     let environment = [("OTEL_BLRP_SCHEDULE_DELAY", "50"), ("OTEL_EXPORTER_OTLP_TIMEOUT", "500")];
     let server = Server::start_with(&environment, NOWHERE, &[ENDPOINT, &address, INSECURE]);
     let wire = Wire::to(&server).await;
@@ -122,7 +122,7 @@ async fn a_recovered_collector_receives_telemetry_again() {
     let lost =
         server.wait_for_log(|line| line["msg"].as_str().unwrap().contains("does not accept telemetry"));
     assert_eq!((&lost["level"], &lost["signal"]), (&"warn".into(), &"logs".into()));
-    let collector = Collector::start_at(&address).await;
+    let collector = Collector::start_on(closed.open());
     eventually("logs", async || {
         wire.metadata().await.unwrap();
         collector.received().signals()[2].then_some(())

@@ -219,6 +219,8 @@ async fn calls_and_connections_in_progress_are_counted() {
     let server = Server::start_at(&connection_string, &[FLAG]);
     let wire = Wire::to(&server).await;
     wire.organizations().await.unwrap();
+    // The check at startup uses a connection too.
+    server.wait_for_log(|line| line["msg"] == "the database can be read");
     let metrics = endpoint(&server);
     let in_use = |text: &str| value(text, r#"baton_retool_pool_connections{state="in_use"}"#);
     let in_progress = |text: &str| value(text, "baton_retool_grpc_requests_in_flight");

@@ -7,6 +7,7 @@ use baton_retool::proto::connector::ConnectorServiceValidateRequest;
 use baton_retool::proto::connector::connector_service_client::ConnectorServiceClient;
 use tonic::Code;
 
+use crate::support::closed_port::ClosedPort;
 use crate::support::http::ask;
 use crate::support::postgres::{Database, Role};
 use crate::support::server::{Server, program};
@@ -187,9 +188,9 @@ fn without_health_check_no_port_is_opened() {
 
 #[test]
 fn a_health_check_that_cannot_connect_reports_the_reason() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-    let output = health_check(&[], &["--health-check-port", &closed]);
-    let url = format!("http://127.0.0.1:{closed}/health");
+    let closed = ClosedPort::new();
+    let output = health_check(&[], &["--health-check-port", &closed.port().to_string()]);
+    let url = format!("http://{}/health", closed.address());
     assert_ends(&output, 1, &["health check failed: GET ", &url, "refused"]);
 
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
