@@ -2,7 +2,6 @@
 //! and the program recovers on its own.
 
 use std::fs;
-use std::time::Duration;
 
 use baton_retool::proto::connectorapi::task::{SyncFullTask, TaskType};
 use serde_json::Value;
@@ -72,7 +71,7 @@ async fn without_certificate_authorities_the_program_ends_at_once() {
     let mut command = c1.program(NOWHERE);
     let empty = tempfile::tempdir().unwrap();
     command.env("SSL_CERT_FILE", "/nowhere.pem").env("SSL_CERT_DIR", empty.path());
-    let (status, said, _) = super::end(Server::run(command));
+    let (status, said) = super::end(Server::run(command));
     assert_eq!(status.code(), Some(2), "{said}");
     assert!(said.contains("no certificate authorities") && said.contains("/nowhere.pem"), "{said}");
     assert_eq!(c1.attempts(), 0);
@@ -148,18 +147,13 @@ async fn the_host_id_comes_from_the_variable_or_the_machine() {
     }
 }
 
-/// The time limit for the program to end immediately.
-const SOON: Duration = Duration::from_secs(20);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_used_probe_port_ends_the_program_before_the_first_poll() {
     let c1 = C1::start().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let (status, said, took) =
-        super::end(c1.serve(NOWHERE, &["--health-check", "--health-check-port", &port]));
+    let (status, said) = super::end(c1.serve(NOWHERE, &["--health-check", "--health-check-port", &port]));
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("--health-check-port"), "{said}");
-    assert!(took < SOON, "{took:?}");
     assert!(!c1.calls().iter().any(|call| call.method == Method::GetTask));
 }
