@@ -360,9 +360,6 @@ impl Entry {
             Kind::Url => self.text().map(|text| shown_if(text, is_plain_url)),
             Kind::SocketAddress | Kind::HostAndPort => self.text().map(|text| shown_if(text, is_address)),
             Kind::Host => self.text().map(|text| shown_if(text, is_host)),
-            Kind::Text if self.setting.value_name == "BASE64" => {
-                self.text().map(|text| shown_if(text, |_| false))
-            }
             Kind::Text => self.text().map(|text| {
                 let is_client = self.setting.name == "client-id";
                 shown_if(text, if is_client { is_client_id } else { is_id })
