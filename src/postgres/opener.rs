@@ -8,7 +8,7 @@ use bb8_postgres::PostgresConnectionManager;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
-use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::Type;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -305,15 +305,17 @@ fn warn_of_plaintext(attempt: &Attempt, with_tls: Option<(Host, String)>) {
     }
 }
 
-/// The reason of a failed attempt. The server quotes options that it cannot parse, and the names of unknown
-/// parameters. A connection string in place of options, or a part of a password with a space, would appear there.
+/// The reason of a failed attempt. The server quotes options that it cannot parse, and a server or a pooler the names
+/// of unknown parameters. A connection string in place of options, or a part of a password with a space, would appear
+/// there.
 fn reason_of_start(error: &tokio_postgres::Error) -> String {
     const QUOTED: [SqlState; 3] =
         [SqlState::SYNTAX_ERROR, SqlState::INVALID_NAME, SqlState::UNDEFINED_OBJECT];
+    let is_quoted = |server: &DbError| {
+        server.parsed_severity() == Some(Severity::Fatal) && QUOTED.contains(server.code())
+    };
     match error.as_db_error() {
-        Some(server)
-            if server.parsed_severity() == Some(Severity::Fatal) && QUOTED.contains(server.code()) =>
-        {
+        Some(server) if is_quoted(server) || refuses_options(error) => {
             format!(
                 "the server rejects options, PGOPTIONS or a parameter of the connection string (SQLSTATE {})",
                 server.code().code()

@@ -66,10 +66,10 @@ pub(crate) enum Outcome {
     /// Retool.
     Refused,
     /// The change failed, for example because of a missing privilege or an unreachable database. Nothing was
-    /// changed in the database. A REST request without a response may have taken effect.
+    /// changed.
     Failed,
     /// The change may have been made: it was aborted while it was in progress, because the caller stopped waiting
-    /// or the program ended, or the session was lost during the commit.
+    /// or the program ended, the session was lost during the commit, or Retool's REST API gave no usable answer.
     Unknown,
 }
 

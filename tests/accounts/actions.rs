@@ -110,16 +110,26 @@ async fn an_action_whose_effect_cannot_be_verified_is_not_complete() {
         stage.api.next("PATCH", Reply::json(200, json!({"success": true, "data": {}})));
         stage.api.next("GET", again);
         assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "check the account"]);
+        assert_eq!(last_outcome(&stage), ("unknown".to_owned(), "unverified".to_owned()));
     }
     // A response about another account proves nothing about this one.
     let other = Reply::json(200, json!({"success": true, "data": {"id": "user_other", "active": false}}));
     stage.api.next("PATCH", other.clone());
     stage.api.next("GET", other);
     assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "check the account"]);
+    assert_eq!(last_outcome(&stage), ("unknown".to_owned(), "unverified".to_owned()));
     // Retool reports success, but the account is still enabled.
     stage.api.next("PATCH", Reply::json(200, json!({"success": true, "data": {"active": true}})));
     assert_failed(&stage.act("disable_user", "u5").await, &["Internal: ", "still enabled"]);
+    assert_eq!(last_outcome(&stage), ("failed".to_owned(), "unverified".to_owned()));
     assert!(stage.enabled(5).await);
+}
+
+/// The outcome and the reason in the record of the last action.
+fn last_outcome(stage: &Stage) -> (String, String) {
+    let record = stage.records().pop().unwrap();
+    let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
+    (text("outcome"), text("reason"))
 }
 
 #[tokio::test]

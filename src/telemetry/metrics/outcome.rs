@@ -29,7 +29,7 @@ pub(crate) enum Provisioning {
     Failed,
     /// A dry run: the change would have been made.
     DryRun,
-    /// The change was aborted and may have been made.
+    /// The change may have been made.
     Unknown,
 }
 
