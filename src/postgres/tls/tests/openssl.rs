@@ -46,9 +46,22 @@ impl OpensslDir {
         assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Creates a key. An RSA key is the one that was created before for the same purpose, if any, because
+    /// OpenSSL needs up to seconds for each.
+    fn key(&self, name: &str, kind: &str, purpose: &str) {
+        if !kind.contains("RSA") {
+            return self.run(&format!("genpkey {kind} -out {name}.key"));
+        }
+        let kept = format!("{purpose}{}.pem", kind.replace([' ', ':'], "_"));
+        if !self.0.path().join(&kept).exists() {
+            self.run(&format!("genpkey {kind} -out {kept}"));
+        }
+        fs::copy(self.0.path().join(kept), self.0.path().join(format!("{name}.key"))).unwrap();
+    }
+
     /// Creates a key and a self-signed certificate.
     pub(super) fn self_signed(&self, name: &str, key: &str, subject: &str, more: &str) {
-        self.run(&format!("genpkey {key} -out {name}.key"));
+        self.key(name, key, "authority");
         self.run(&format!(
             "req -config openssl.cnf -new -x509 -key {name}.key -subj /CN={subject} -days 30 {more} -out {name}.crt"
         ));
@@ -61,7 +74,7 @@ impl OpensslDir {
     /// Creates a key and a certificate issued by the certificate authority. Without extensions the
     /// certificate is of version 1.
     pub(super) fn issue(&self, name: &str, key: &str, subject: &str, authority: &str, more: &str) {
-        self.run(&format!("genpkey {key} -out {name}.key"));
+        self.key(name, key, "server");
         self.run(&format!(
             "req -config openssl.cnf -new -key {name}.key -subj /CN={subject} -out {name}.csr"
         ));
