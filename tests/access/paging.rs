@@ -32,10 +32,12 @@ async fn every_page_size_gives_the_same_rows_in_full_pages() {
     let database = Database::small().await;
     let client = Client::serving(&database, &[]).await;
     let mut met = BTreeSet::new();
-    for listing in client.listings().await {
+    for (number, listing) in client.listings().await.into_iter().enumerate() {
         let whole = rows(client.pages(&listing, 0).await);
         assert_no_doubles(&whole);
-        for size in [1, 3, 250] {
+        // Small pages need many calls, so each listing has one of these sizes.
+        let small = [1, 2, 3][number % 3];
+        for size in [small, 250] {
             let pages = client.pages(&listing, size).await;
             for page in &pages {
                 let last = page.next.is_empty();
@@ -55,7 +57,7 @@ async fn every_page_size_gives_the_same_rows_in_full_pages() {
 
 #[tokio::test]
 async fn a_page_holds_the_requested_number_of_rows_up_to_the_maximum() {
-    let database = Database::seeded(Sizes { users: 700, groups: 8, pages: 300, resources: 260 }).await;
+    let database = Database::seeded(Sizes::SEVERAL_PAGES).await;
     let client = Client::serving(&database, &[]).await;
     for listing in [
         Listing::Resources("user", Some("o1")),
@@ -69,7 +71,7 @@ async fn a_page_holds_the_requested_number_of_rows_up_to_the_maximum() {
         assert_eq!(first.rows.len(), 250, "{listing:?}");
         let whole = rows(client.pages(&listing, 0).await);
         assert_eq!(rows(client.pages(&listing, 250).await), whole, "{listing:?}");
-        assert_eq!(rows(client.pages(&listing, 7).await), whole, "{listing:?}");
+        assert_eq!(rows(client.pages(&listing, 30).await), whole, "{listing:?}");
     }
 }
 
@@ -109,7 +111,7 @@ async fn unchanged_rows_are_listed_once_during_concurrent_writes() {
         let parts = [4, 12].map(|pages| u32::try_from(whole / pages + 1).unwrap().min(250));
         for size in parts.into_iter().chain([1, 2, 3, 250, 0]) {
             // Skip page sizes that need too many pages, because each page takes a change.
-            if size > 0 && whole / size as usize > 60 {
+            if size > 0 && whole / size as usize > 30 {
                 continue;
             }
             let before = set(rows(client.pages(&listing, 0).await));

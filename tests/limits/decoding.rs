@@ -91,8 +91,13 @@ async fn requests_that_repeat_any_field_use_bounded_memory() {
             for count in COUNTS.into_iter().take(if first { COUNTS.len() } else { usize::from(repeated) }) {
                 let message = place.message(&request, longest, count);
                 let what = format!("{name} {count} times");
-                watched.send(&path, &message, false, &what).await;
-                watched.send(&path, &message, true, &what).await;
+                if first {
+                    watched.send(&path, &message, false, &what).await;
+                }
+                // A compressed request also needs memory to be decompressed.
+                if count == COUNTS[0] {
+                    watched.send(&path, &message, true, &what).await;
+                }
             }
         }
         for (what, piece) in

@@ -13,8 +13,7 @@ const KEPT: u64 = 8 * MIB;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_returned_after_a_burst() {
-    let sizes = Sizes { users: 2_000, groups: 10, pages: 20, resources: 5 };
-    let database = Database::seeded(sizes).await;
+    let database = Database::seeded(Sizes::SEVERAL_PAGES).await;
     let server = Server::start(&database, &[]);
     let wire = Wire::to(&server).await;
     wire.organizations().await.unwrap();

