@@ -29,7 +29,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-chart test-build test-others test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-changed-chart check-changed-program check-changed-sdk check-changed-releases check-changed-docs check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-chart test-build test-others test-architecture test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-changed-chart check-changed-program check-changed-sdk check-changed-releases check-changed-docs check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
@@ -71,12 +71,15 @@ test-build: needs-rust lint-tools
 	cargo fmt --check
 	scripts/lambda-tests --build
 	@# rustdoc cannot use make's job server.
-	MAKEFLAGS= RUSTDOC=$(CURDIR)/scripts/rustdoc-both cargo test --doc --features lambda
+	MAKEFLAGS= RUSTDOC=$(CURDIR)/scripts/rustdoc-both scripts/unless-passed --with-program doc cargo test --doc --features lambda
 	cargo build --bins --examples --bench walk --bench sync --bench grants --bench soak
-	cargo test --no-run $(SUITE)
+	cargo test --no-run $(SUITE) --test architecture
 
 test-others:
-	$(MAKE) $(GROUPED) test-units test-function check-changed-program
+	$(MAKE) $(GROUPED) test-architecture test-units test-function check-changed-program
+
+test-architecture:
+	cargo test --test architecture
 
 # The feature needs a separate build, so the unit tests run only with it: it includes all other unit tests.
 test-units:
@@ -90,7 +93,7 @@ JOBS = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 # Print the output of each target as a whole. make 3 cannot do that.
 GROUPED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-SUITE = --bins --test architecture --test behaviour
+SUITE = --bins --test behaviour
 
 test-behaviour: needs-rust
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(SUITE)
