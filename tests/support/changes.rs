@@ -127,7 +127,7 @@ impl Answered {
             (0, None) => Did::Changed,
             (0, Some(replaced)) => Did::Replaced(replaced.replaced_grant_id),
             (1, None) => Did::Nothing,
-            _ => panic!("says more than one thing: {self:?}"),
+            _ => panic!("has more than one outcome: {self:?}"),
         }
     }
 }
@@ -155,14 +155,16 @@ pub(crate) struct Tables(BTreeMap<String, Vec<String>>);
 impl Tables {
     /// Reads the current content of the database.
     pub(crate) async fn of(database: &Database) -> Self {
-        let client = database.client().await;
+        let client = database.reader().await;
         let names = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'";
-        let mut tables = BTreeMap::new();
-        for name in client.query(names, &[]).await.unwrap() {
-            let name: String = name.get(0);
-            let rows = format!(r#"SELECT t::text FROM "{name}" t ORDER BY 1"#);
-            let rows = client.query(&rows, &[]).await.unwrap();
-            tables.insert(name, rows.iter().map(|row| row.get(0)).collect());
+        let names = client.query(names, &[]).await.unwrap();
+        let mut tables: BTreeMap<String, Vec<String>> =
+            names.iter().map(|name| (name.get(0), Vec::new())).collect();
+        let rows: Vec<String> =
+            tables.keys().map(|name| format!(r#"SELECT '{name}', t::text FROM "{name}" t"#)).collect();
+        let rows = format!("{} ORDER BY 1, 2", rows.join(" UNION ALL "));
+        for row in client.query(&rows, &[]).await.unwrap() {
+            tables.get_mut(row.get::<_, &str>(0)).unwrap().push(row.get(1));
         }
         Self(tables)
     }

@@ -16,7 +16,7 @@ impl Database {
     pub(crate) async fn statements_in_progress(&self) -> i64 {
         const ACTIVE: &str = "SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND application_name = 'baton-retool' AND state = 'active'";
-        self.client().await.query_one(ACTIVE, &[]).await.unwrap().get(0)
+        self.reader().await.query_one(ACTIVE, &[]).await.unwrap().get(0)
     }
 
     /// Returns when the program has counted the memberships across organizations. It does so once, in the
@@ -35,7 +35,7 @@ impl Database {
     pub(crate) async fn sessions(&self) -> BTreeSet<i32> {
         let sql = "SELECT pid FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name = 'baton-retool'";
-        self.client().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+        self.reader().await.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
 
     /// Returns when this number of statements waits for a lock.
@@ -43,7 +43,7 @@ impl Database {
         const BLOCKED: &str = "SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event_type = 'Lock'
               AND query NOT LIKE '%count(*) AS memberships%'";
-        let client = self.client().await;
+        let client = self.reader().await;
         eventually("statements that wait for a lock", async || {
             let blocked: i64 = client.query_one(BLOCKED, &[]).await.unwrap().get(0);
             (blocked >= count).then_some(())

@@ -120,8 +120,8 @@ impl Stage {
 
     /// Whether the account is enabled.
     pub(crate) async fn enabled(&self, user: i32) -> bool {
-        let row = self.database.client().await;
-        row.query_one("SELECT enabled FROM users WHERE id = $1", &[&user]).await.unwrap().get(0)
+        let reader = self.database.reader().await;
+        reader.query_one("SELECT enabled FROM users WHERE id = $1", &[&user]).await.unwrap().get(0)
     }
 
     /// The audit records in the log, without the parts that differ between runs.
