@@ -32,13 +32,13 @@ impl<S: Subscriber> Layer<S> for Drops {
         let name = event.metadata().name();
         let Some((_, signal, variable)) = FULL.into_iter().find(|(full, ..)| *full == name) else { return };
         // The event occurs while a span ends or a line is logged, and no other line can be logged there.
-        let tell = move || {
+        let warn = move || {
             tracing::warn!(
                 signal,
                 "telemetry arrives faster than the collector accepts it, and is lost when the queue is full: check the collector, or raise {variable}"
             );
         };
         // If no thread can be started, the warning is lost.
-        let _ = thread::Builder::new().name("telemetry-drops".to_owned()).spawn(tell);
+        let _ = thread::Builder::new().name("telemetry-drops".to_owned()).spawn(warn);
     }
 }

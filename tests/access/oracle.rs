@@ -58,7 +58,7 @@ fn same<T: Ord + std::fmt::Debug>(expected: &[T], listed: &[T], context: &str) {
         missing.is_empty() && unexpected.is_empty(),
         "{context}:\nmissing {missing:#?}\nunexpected {unexpected:#?}"
     );
-    assert_eq!(expected.len(), listed.len(), "{context}: something comes twice");
+    assert_eq!(expected.len(), listed.len(), "{context}: a row is listed twice");
 }
 
 #[tokio::test]

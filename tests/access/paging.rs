@@ -184,7 +184,7 @@ async fn rows_are_listed_exactly_once_at_every_page_size_during_concurrent_write
             assert_eq!(&lasting(&met), still, "{size}: {listing:?}");
         }
     }
-    assert!(!writing.is_finished(), "nobody wrote");
+    assert!(!writing.is_finished(), "the concurrent writer stopped");
     writing.abort();
 }
 

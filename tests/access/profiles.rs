@@ -83,7 +83,7 @@ async fn a_user_has_every_fact_of_its_row() {
         structured_name: it.structured_name.clone(),
         ..Default::default()
     };
-    assert_eq!(it, rest, "something is set that was never promised");
+    assert_eq!(it, rest, "an unexpected field is set");
     assert_eq!(client.get("user", "u5").await.unwrap(), user);
 }
 

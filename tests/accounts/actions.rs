@@ -304,8 +304,8 @@ async fn a_dry_run_changes_nothing_and_completes_only_if_nothing_needs_to_change
     for (name, user) in [("enable_user", "u5"), ("disable_user", "u11")] {
         let answer = stage.act(name, user).await;
         assert_complete(&answer);
-        let told: Struct = prost::Message::decode(answer.annotations[0].value.as_slice()).unwrap();
-        assert_eq!(told, structure([("dry_run", boolean(true)), ("would", string("change nothing"))]));
+        let details: Struct = prost::Message::decode(answer.annotations[0].value.as_slice()).unwrap();
+        assert_eq!(details, structure([("dry_run", boolean(true)), ("would", string("change nothing"))]));
     }
     assert!(!stage.api.methods().contains(&"PATCH".to_owned()));
     assert_eq!(stage.tables().await, before);

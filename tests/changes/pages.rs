@@ -65,7 +65,7 @@ async fn only_the_row_of_this_page_and_group_is_changed() {
         )
         .await;
     let mut expected = rows(&database).await;
-    assert_eq!(expected[&(8, 9)], "read", "a row to mistake it for");
+    assert_eq!(expected[&(8, 9)], "read", "the organization needs a second, similar row");
     changes.grant("page:p8:group:own", "group/g9").await.unwrap();
     expected.insert((9, 8), "own".to_owned());
     assert_eq!(rows(&database).await, expected);

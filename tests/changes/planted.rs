@@ -71,19 +71,19 @@ async fn plant(database: &Database) -> BTreeSet<String> {
     refused
 }
 
-/// Creates a trigger that runs this body for each row of `user_groups` until [`appease`].
-async fn provoke(database: &Database, body: &str) {
+/// Creates a trigger that runs this body for each row of `user_groups` until [`drop_trigger`].
+async fn create_trigger(database: &Database, body: &str) {
     database
         .execute(&format!(
-            "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$;
-             CREATE TRIGGER z_meddle BEFORE INSERT OR UPDATE OR DELETE ON user_groups
-             FOR EACH ROW EXECUTE PROCEDURE meddle()"
+            "CREATE FUNCTION altering() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$;
+             CREATE TRIGGER z_altering BEFORE INSERT OR UPDATE OR DELETE ON user_groups
+             FOR EACH ROW EXECUTE PROCEDURE altering()"
         ))
         .await;
 }
 
-async fn appease(database: &Database) {
-    database.execute("DROP FUNCTION meddle CASCADE").await;
+async fn drop_trigger(database: &Database) {
+    database.execute("DROP FUNCTION altering CASCADE").await;
 }
 
 /// Runs the program with these arguments and returns its output.
@@ -137,7 +137,7 @@ async fn names_in_tables_and_triggers_reach_the_caller_but_no_log() {
         // A name that ends like that of a primary key is no exception.
         let planted = planted.map(|field| format!("{field} = '{PLANTED}_pkey'")).join(", ");
         let body = format!("RAISE EXCEPTION '{PLANTED} is on leave' USING ERRCODE = '{state}', {planted};");
-        provoke(&database, &body).await;
+        create_trigger(&database, &body).await;
         let status = refused(&database, changes.revoke("group:g100:member", "user/u100")).await;
         if state == "P0001" {
             assert!(status.message().contains("is on leave"), "the caller does not read it: {status:?}");
@@ -146,7 +146,7 @@ async fn names_in_tables_and_triggers_reach_the_caller_but_no_log() {
             let doctor = output(&database, &telemetry, &["doctor", "--provisioning"]).await;
             assert_unsaid("the log of doctor", &String::from_utf8_lossy(&doctor.stderr));
         }
-        appease(&database).await;
+        drop_trigger(&database).await;
     }
     // The database's error about a violated constraint contains the row.
     database.execute(r#"ALTER TABLE user_groups ADD CHECK ("userId" <> 101)"#).await;
@@ -157,9 +157,9 @@ async fn names_in_tables_and_triggers_reach_the_caller_but_no_log() {
         ))
         .await;
     refused(&database, changes.grant("group:g100:member", "user/u101")).await;
-    provoke(&database, &format!("RAISE WARNING '{PLANTED} looks on'; RETURN OLD;")).await;
+    create_trigger(&database, &format!("RAISE WARNING '{PLANTED} looks on'; RETURN OLD;")).await;
     changes.revoke("group:g100:member", "user/u100").await.unwrap();
-    appease(&database).await;
+    drop_trigger(&database).await;
 
     let sync = output(&database, &telemetry, &["sync", "--file", "planted.c1z"]).await;
     let doctor = output(&database, &telemetry, &["doctor", "--provisioning"]).await;
@@ -193,7 +193,7 @@ async fn names_in_errors_of_one_shot_commands_reach_stderr_but_no_log() {
     changes.grant("page:p100:group:own", "group/g100").await.unwrap();
     changes.grant("group:g100:member", "user/u100").await.unwrap();
     drop(server);
-    provoke(&database, &format!("RAISE EXCEPTION '{PLANTED} is on leave';")).await;
+    create_trigger(&database, &format!("RAISE EXCEPTION '{PLANTED} is on leave';")).await;
     let folder = tempfile::tempdir().unwrap();
     // The first is refused by the trigger, the second because of what remains.
     for grant in ["group:g100:member:user:u100", "page:p100:user:read:user:u100"] {
@@ -205,7 +205,7 @@ async fn names_in_errors_of_one_shot_commands_reach_stderr_but_no_log() {
             assert!(answer.contains(PLANTED), "the caller does not read it: {answer}");
         }
     }
-    appease(&database).await;
+    drop_trigger(&database).await;
 
     // A view runs a function of the database for each row that a sync reads.
     database

@@ -200,11 +200,11 @@ fn the_settings_page_matches_the_declared_settings() {
 
 #[test]
 fn service_mode_variables_are_warned_about() {
-    let told = |environment: &[(&str, &str)]| {
+    let warns = |environment: &[(&str, &str)]| {
         let server = Server::start_with(environment, NOWHERE, &[]);
         let mut lines = server.logs().into_iter();
         lines.any(|line| line["level"] == "warn" && line["msg"].as_str().unwrap().contains("BATON_CLIENT_ID"))
     };
-    assert!(told(&[("BATON_CLIENT_ID", "name@acme.example/pcc"), ("BATON_CLIENT_SECRET", "hunter2")]));
-    assert!(!told(&[("BATON_CLIENT_ID", "")]));
+    assert!(warns(&[("BATON_CLIENT_ID", "name@acme.example/pcc"), ("BATON_CLIENT_SECRET", "hunter2")]));
+    assert!(!warns(&[("BATON_CLIENT_ID", "")]));
 }

@@ -173,12 +173,12 @@ fn an_unreadable_configuration_file_does_not_change_the_error_format() {
     fs::write(folder.path().join(".baton.yaml"), "log-format: console\nconnection-strng: hunter2\n").unwrap();
     let output = run_in(folder.path(), &["serve"], &[]);
     let text = String::from_utf8(output.stderr).unwrap();
-    let told: Vec<&str> = text.lines().collect();
+    let lines: Vec<&str> = text.lines().collect();
     assert!(
-        told[0].contains("unknown key connection-strng is ignored; did you mean connection-string?"),
+        lines[0].contains("unknown key connection-strng is ignored; did you mean connection-string?"),
         "{text}"
     );
-    assert!(told[1].starts_with("baton-retool: connection-string is required"), "{text}");
+    assert!(lines[1].starts_with("baton-retool: connection-string is required"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
 }
 

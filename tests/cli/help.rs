@@ -131,12 +131,12 @@ fn a_misspelled_flag_error_suggests_the_right_one_and_the_help_command() {
 #[test]
 fn a_misspelled_variable_is_reported_before_the_missing_setting() {
     let variables = [("BATON_CONNECTION_STRNG", "host=db password=hunter2"), ("BATON_LOG_FORMAT", "console")];
-    let told = errors(&["sync"], &variables);
-    let lines: Vec<_> = told.lines().collect();
-    assert_eq!(lines.len(), 2, "{told}");
-    assert!(lines[0].contains("did you mean BATON_CONNECTION_STRING?"), "{told}");
-    assert!(lines[1].contains("connection-string is required"), "{told}");
-    assert!(!told.contains("hunter2"), "{told}");
+    let output = errors(&["sync"], &variables);
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(lines.len(), 2, "{output}");
+    assert!(lines[0].contains("did you mean BATON_CONNECTION_STRING?"), "{output}");
+    assert!(lines[1].contains("connection-string is required"), "{output}");
+    assert!(!output.contains("hunter2"), "{output}");
 }
 
 #[test]

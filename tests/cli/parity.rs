@@ -198,8 +198,8 @@ fn every_change_and_query_ends_with_the_expected_result() {
         let output = run(&all);
         let (out, errors) = (text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(*code), "{flags:?}: {errors}");
-        let (told, silent) = if *code == 0 { (&out, "") } else { (&errors, out.as_str()) };
-        assert!(told.contains(words), "{flags:?}: no {words:?} in: {told}");
+        let (stream, silent) = if *code == 0 { (&out, "") } else { (&errors, out.as_str()) };
+        assert!(stream.contains(words), "{flags:?}: no {words:?} in: {stream}");
         assert_eq!(silent, "", "{flags:?}");
         if *code != 0 {
             let reasons = errors.lines().filter(|line| line.starts_with("baton-retool: ")).count();

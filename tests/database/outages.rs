@@ -43,12 +43,12 @@ async fn calls_are_unavailable_while_the_database_is_down_and_recover() {
     assert_eq!(wire.organizations().await.unwrap().len(), 2);
 
     cluster.stop();
-    let meanwhile = assert_refused(wire.organizations().await, Code::Unavailable, &[]);
+    let during_outage = assert_refused(wire.organizations().await, Code::Unavailable, &[]);
     let grants = wire.grants(resource("group", "g1"), 0, "").await.map(drop);
     let grants = assert_refused(grants, Code::Unavailable, &[]);
     cluster.start();
     assert_eq!(wire.organizations().await.unwrap().len(), 2);
-    assert_kept_secret(&role.password, &server, &[at_start, meanwhile, grants]);
+    assert_kept_secret(&role.password, &server, &[at_start, during_outage, grants]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,7 @@ async fn answers(wire: &Wire) -> Vec<(String, Result<(), Status>)> {
 }
 
 /// The statements to run that a message names.
-fn told_to_run(status: &Status) -> String {
+fn grants_in(status: &Status) -> String {
     let start =
         status.message().find("GRANT ").unwrap_or_else(|| panic!("no GRANT in: {}", status.message()));
     status.message()[start..].to_owned()
@@ -93,7 +93,7 @@ async fn the_documented_privileges_show_everything_that_the_owner_sees() {
     let role = database.documented_role(&[]).await;
     let server = Server::start_at(&database.url_as(&role), &[]);
     let (seen, _) = see(server.channel().await).await.unwrap();
-    assert!(seen == all, "another view than the owner's");
+    assert!(seen == all, "the role sees other rows than the owner");
     assert_eq!(warnings(&server), Vec::<String>::new());
 }
 
@@ -152,23 +152,23 @@ async fn each_missing_column_is_optional_or_an_error_names_its_grant() {
                         assert_eq!(seen.resources.len(), all.resources.len(), "{named}");
                         assert!(seen.resources != all.resources, "no row depends on {named}");
                     } else if !optional {
-                        assert!(seen == all, "{named}: another view than the owner's");
+                        assert!(seen == all, "{named}: the role sees other rows than the owner");
                     }
                 }
                 Err(status) => {
                     needed += 1;
                     assert_eq!(status.code(), Code::FailedPrecondition, "{named}: {status:?}");
-                    let grant = told_to_run(&status);
+                    let grant = grants_in(&status);
                     assert!(grant.contains(&format!(" ON {table} TO {}", role.name)), "{named}: {grant}");
                     assert!(!refusals.is_empty(), "{named}: no listing needs it");
                     for (what, refusal) in refusals {
                         assert_eq!(refusal.code(), Code::FailedPrecondition, "{named} {what}: {refusal:?}");
-                        assert_eq!(told_to_run(&refusal), grant, "{named} {what}");
+                        assert_eq!(grants_in(&refusal), grant, "{named} {what}");
                     }
                     database.execute(&grant).await;
                     wire.validate()
                         .await
-                        .unwrap_or_else(|status| panic!("{grant} mends nothing: {status:?}"));
+                        .unwrap_or_else(|status| panic!("Validate still fails after {grant}: {status:?}"));
                     for (what, answer) in self::answers(&wire).await {
                         answer.unwrap_or_else(|status| panic!("{named} {what}: {status:?}"));
                     }
@@ -180,7 +180,7 @@ async fn each_missing_column_is_optional_or_an_error_names_its_grant() {
     assert!(needed > 35 && not_needed > 10, "{needed} needed, {not_needed} not");
     wire.validate().await.unwrap();
     let (seen, _) = see(server.channel().await).await.unwrap();
-    assert!(seen == all, "another view than the owner's");
+    assert!(seen == all, "the role sees other rows than the owner");
 }
 
 #[tokio::test]
@@ -202,9 +202,9 @@ async fn warns_once_of_a_missing_column_that_changes_results_with_its_grant() {
         let grant = format!(r#"GRANT SELECT ("{missing}") ON {table} TO {};"#, role.name);
         assert!(warning.ends_with(&grant), "{warning}");
         database.execute(&grant).await;
-        let mended = Server::start_at(&database.url_as(&role), &[]);
-        see(mended.channel().await).await.unwrap();
-        assert_eq!(warnings(&mended), Vec::<String>::new(), "{grant}");
+        let restarted = Server::start_at(&database.url_as(&role), &[]);
+        see(restarted.channel().await).await.unwrap();
+        assert_eq!(warnings(&restarted), Vec::<String>::new(), "{grant}");
     }
 }
 
@@ -221,7 +221,7 @@ async fn an_error_names_the_grant_for_each_missing_table() {
         let refused = answers(&wire).await.into_iter().find_map(|(_, answer)| answer.err()).unwrap();
         assert_eq!(refused.code(), Code::FailedPrecondition, "{table}: {refused:?}");
         let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &[table]);
-        database.execute(&told_to_run(&refused)).await;
+        database.execute(&grants_in(&refused)).await;
         wire.validate().await.unwrap();
         see(server.channel().await).await.unwrap();
         allow_only(&database, &role, table, &columns.iter().collect::<Vec<_>>()).await;
@@ -235,7 +235,7 @@ async fn an_error_names_all_missing_privileges() {
     let server = Server::start_at(&database.url_as(&role), &[]);
     let wire = Wire::to(&server).await;
     let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &[]);
-    database.execute(&told_to_run(&refused)).await;
+    database.execute(&grants_in(&refused)).await;
     wire.validate().await.unwrap();
     see(server.channel().await).await.unwrap();
 }
@@ -276,7 +276,7 @@ async fn a_name_that_needs_quotes_is_quoted_in_the_grant() {
     let server = Server::start_at(&url, &[]);
     let wire = Wire::to(&server).await;
     let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &[]);
-    database.execute(&told_to_run(&refused)).await;
+    database.execute(&grants_in(&refused)).await;
     wire.validate().await.unwrap();
     drop(server);
     database.execute(&format!("ALTER ROLE \"{quoted}\" RENAME TO {}", role.name)).await;
@@ -377,7 +377,7 @@ async fn validate_refuses_a_role_that_can_make_none_of_the_allowed_changes() {
     let one = format!("GRANT DELETE ON group_pages TO {}", role.name);
     stage.database.execute(&one).await;
     wire.validate().await.unwrap();
-    stage.database.execute(&told_to_run(&refused)).await;
+    stage.database.execute(&grants_in(&refused)).await;
     wire.validate().await.unwrap();
 }
 
@@ -406,7 +406,7 @@ async fn an_error_names_the_grant_for_missing_usage_or_connect() {
         let wire = Wire::to(&server).await;
         assert_refused(wire.organizations().await, Code::FailedPrecondition, &["GRANT", object]);
         let refused = assert_refused(wire.validate().await, Code::FailedPrecondition, &["GRANT", object]);
-        database.execute(&told_to_run(&refused)).await;
+        database.execute(&grants_in(&refused)).await;
         wire.validate().await.unwrap();
         assert_eq!(wire.organizations().await.unwrap().len(), 2);
     }

@@ -84,7 +84,7 @@ async fn every_answer_needs_one_statement() {
     }
     database.forget_statements().await;
     wire.grants(resource("user", "u1"), 0, "").await.unwrap();
-    assert_eq!(statements(&database, &role).await, 0, "nobody has anything on a user");
+    assert_eq!(statements(&database, &role).await, 0, "listing the grants of a user needs no statement");
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ async fn missing_write_privileges_are_reported_with_their_grants() {
     assert_eq!(visit(&url, &[]).code, 0, "nothing is to be changed");
     let seen = visit(&url, &["--provisioning"]);
     assert_shown!("missing_write_grants", seen, Some(&database), Some(&role));
-    let told = seen.text.lines().filter_map(|line| line.trim().strip_prefix("> GRANT ")).collect::<Vec<_>>();
-    for grant in told {
+    let grants =
+        seen.text.lines().filter_map(|line| line.trim().strip_prefix("> GRANT ")).collect::<Vec<_>>();
+    for grant in grants {
         database.execute(&format!("GRANT {grant}")).await;
     }
     assert_eq!(visit(&url, &["--provisioning", "--strict"]).code, 0);

@@ -203,8 +203,9 @@ async fn missing_read_privileges_are_reported_with_their_grants() {
     database.execute(&format!("REVOKE ALL ON group_pages, group_resources FROM {}", role.name)).await;
     let seen = visit(&url, &[]);
     assert_shown!("missing_table_grant", seen, Some(&database), Some(&role));
-    let told = seen.text.lines().filter_map(|line| line.trim().strip_prefix("> GRANT ")).collect::<Vec<_>>();
-    for grant in told {
+    let grants =
+        seen.text.lines().filter_map(|line| line.trim().strip_prefix("> GRANT ")).collect::<Vec<_>>();
+    for grant in grants {
         database.execute(&format!("GRANT {grant}")).await;
     }
     assert_eq!(visit(&url, &["--strict"]).code, 0);

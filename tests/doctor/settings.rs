@@ -59,10 +59,10 @@ async fn settings_that_prevent_a_start_are_reported() {
         let settings = seen.text.lines().find(|line| line.starts_with("failed") && line.contains(word));
         assert!(seen.code == 2 && settings.is_some(), "{flags:?}: {}", seen.text);
         assert!(!seen.text.contains("hunter2"), "{}", seen.text);
-        assert_eq!(seen.status_of("database"), ["ok"], "the rest is looked at all the same: {}", seen.text);
+        assert_eq!(seen.status_of("database"), ["ok"], "doctor still runs the other checks: {}", seen.text);
     }
     let log = directory.path().join("new.log");
     let seen = visit(&url, &[&format!("--log-path={}", log.display()), "--listen=127.0.0.1:0", "--strict"]);
     assert_eq!(seen.code, 0, "{}", seen.text);
-    assert!(!log.exists(), "doctor has made a file");
+    assert!(!log.exists(), "doctor created a file");
 }

@@ -38,7 +38,7 @@ async fn until_asked(stage: &Stage, version: &str) {
     let begun = Instant::now();
     while !stage.parts.hosted.asked().iter().any(|asked| asked == version) {
         types(stage, version).await;
-        assert!(begun.elapsed() < Duration::from_secs(60), "{version} was never asked for");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{version} was never requested");
         // The interval of a poll that ends with the event.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -42,7 +42,7 @@ pub(crate) fn failure(parts: &Parts, variables: &[Variable<'_>]) -> (i32, String
     let secret = parts.hosted.secret().rsplit(':').next().unwrap();
     assert!(!text.contains(secret) && !text.contains("not-a-real"), "{text}");
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
-    let last = lines.last().expect("nothing was said");
+    let last = lines.last().expect("stderr is empty");
     assert_eq!((&last["level"], &last["tenant_id"]), (&json!("error"), &json!("tenant-7")));
     (output.status.code().unwrap(), last["msg"].as_str().unwrap().to_owned())
 }

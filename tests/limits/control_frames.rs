@@ -41,11 +41,11 @@ fn flooded(server: &Server, first: &[u8], frame: &[u8], reads: bool) -> Vec<u8> 
         if let Err(error) = stream.write_all(&many) {
             break error.kind();
         }
-        assert!(begun.elapsed() < MAX_WAIT, "the server takes frames of type {} without end", frame[3]);
+        assert!(begun.elapsed() < MAX_WAIT, "the server keeps reading frames of type {}", frame[3]);
     };
     assert!(
         matches!(end, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe),
-        "the server does not hang up: {end:?}"
+        "the server does not close the connection: {end:?}"
     );
     reader.map(|reader| reader.join().unwrap()).unwrap_or_default()
 }
@@ -103,7 +103,7 @@ async fn a_flood_of_short_data_frames_ends_the_connection_with_goaway() {
         stream.write_all(&[GREETING, &begin].concat()).unwrap();
         let many = frame(0, 0, 1, &[7]).repeat(500);
         let mut send = || stream.write_all(&many).and_then(|()| seen(&mut stream));
-        assert!((0..100).any(|_| send().is_err()), "the server takes frames of one byte without end");
+        assert!((0..100).any(|_| send().is_err()), "the server keeps reading frames of one byte");
     });
     server.wait_for_log(|line| {
         line["msg"].as_str().is_some_and(|text| text.contains("frames with little or no data"))

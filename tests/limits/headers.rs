@@ -44,10 +44,14 @@ fn assert_ends(stream: &mut TcpStream, what: &str, make: impl Fn(u32) -> Vec<u8>
     let begun = Instant::now();
     for number in 0.. {
         if let Err(error) = stream.write_all(&make(number)) {
-            assert_ne!(error.kind(), ErrorKind::WouldBlock, "{what}: the server does not hang up");
+            assert_ne!(
+                error.kind(),
+                ErrorKind::WouldBlock,
+                "{what}: the server does not close the connection"
+            );
             break;
         }
-        assert!(begun.elapsed() < MAX_WAIT, "{what}: the server takes them without end");
+        assert!(begun.elapsed() < MAX_WAIT, "{what}: the server keeps reading them");
     }
     reader.join().unwrap();
 }

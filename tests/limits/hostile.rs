@@ -28,7 +28,7 @@ const MEMORY: u64 = 400 * 1024 * 1024;
 const LIST_RESOURCES: &str = "c1.connector.v2.ResourcesService/ListResources";
 
 /// A server under attack, and a client of it that lists the organizations continuously.
-struct Besieged {
+struct Attacked {
     server: Server,
     over: Arc<AtomicBool>,
     client: tokio::task::JoinHandle<u32>,
@@ -36,7 +36,7 @@ struct Besieged {
     _database: Database,
 }
 
-impl Besieged {
+impl Attacked {
     async fn start(flags: &[&str]) -> Self {
         let database = Database::small().await;
         let server = Server::start(&database, flags);
@@ -90,8 +90,8 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_bytes_and_frames_do_not_disturb_other_callers() {
-    let besieged = Besieged::start(&[]).await;
-    let address = besieged.address();
+    let attacked = Attacked::start(&[]).await;
+    let address = attacked.address();
     let frames = prop::collection::vec(
         (any::<u8>(), any::<u8>(), 0..8_u32, prop::collection::vec(any::<u8>(), 0..300)),
         1..12,
@@ -129,13 +129,13 @@ async fn random_bytes_and_frames_do_not_disturb_other_callers() {
             open.push(stream);
         }
     });
-    besieged.assert_unharmed().await;
+    attacked.assert_unharmed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_and_slow_callers_do_not_block_others() {
-    let besieged = Besieged::start(&["--request-timeout-seconds", "20"]).await;
-    let address = besieged.address();
+    let attacked = Attacked::start(&["--request-timeout-seconds", "20"]).await;
+    let address = attacked.address();
     let mut silent = Vec::new();
     let mut slow_headers = Vec::new();
     let mut slow_bodies = Vec::new();
@@ -161,7 +161,7 @@ async fn half_open_and_slow_callers_do_not_block_others() {
         let (body, ending) = raw.slowly(LIST_RESOURCES);
         slow_bodies.push((body, tokio::spawn(ending)));
     }
-    let wire = Wire::to(&besieged.server).await;
+    let wire = Wire::to(&attacked.server).await;
     // The head of a message of 1,000 bytes, followed by single bytes.
     for round in 0..20 {
         for stream in &mut slow_headers {
@@ -178,15 +178,15 @@ async fn half_open_and_slow_callers_do_not_block_others() {
         assert_eq!(ending.code.as_deref(), Some("4"), "no deadline for a slow body: {ending:?}");
         drop(body);
     }
-    besieged.assert_unharmed().await;
+    attacked.assert_unharmed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn oversized_headers_and_messages_use_bounded_memory() {
     const PIECE: usize = 16_000;
     const PIECES: usize = 4_000;
-    let besieged = Besieged::start(&[]).await;
-    let address = besieged.address();
+    let attacked = Attacked::start(&[]).await;
+    let address = attacked.address();
     // 64 MB of endless headers, written directly, because no client sends this.
     let piece = vec![0; PIECE];
     for _ in 0..4 {
@@ -197,7 +197,7 @@ async fn oversized_headers_and_messages_use_bounded_memory() {
         while sent < PIECES && stream.write_all(&frame(9, 0, 1, &piece)).is_ok() {
             sent += 1;
         }
-        assert!(sent < PIECES, "the server takes headers without end");
+        assert!(sent < PIECES, "the server keeps reading headers");
     }
     let raw = Raw::to(address).await;
     // Messages that announce 4 GiB and 5 MiB.
@@ -208,10 +208,10 @@ async fn oversized_headers_and_messages_use_bounded_memory() {
         let ending = ending.await.unwrap().unwrap();
         assert_eq!(ending.code.as_deref(), Some("8"), "{ending:?}");
     }
-    let wire = Wire::to(&besieged.server).await;
+    let wire = Wire::to(&attacked.server).await;
     let refused = wire.raw(LIST_RESOURCES, vec![0; 32 * 1024 * 1024]).await.unwrap_err();
     assert!(matches!(refused.code(), Code::ResourceExhausted | Code::Unknown), "{refused:?}");
-    besieged.assert_unharmed().await;
+    attacked.assert_unharmed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,10 +222,10 @@ async fn thousands_of_idle_connections_do_not_disturb_other_callers() {
     });
     // The other tests of this process also need file descriptors.
     let count = files.map_or(500, |files| files.saturating_sub(800).clamp(100, 3_000));
-    let besieged = Besieged::start(&[]).await;
+    let attacked = Attacked::start(&[]).await;
     let idle: Vec<TcpStream> = (0..count)
         .map(|_| {
-            let mut stream = connect(besieged.address());
+            let mut stream = connect(attacked.address());
             stream.write_all(GREETING).unwrap();
             stream
         })
@@ -234,16 +234,16 @@ async fn thousands_of_idle_connections_do_not_disturb_other_callers() {
     // room for new ones.
     let heard = idle.iter().filter(|stream| (&mut &**stream).read_exact(&mut [0; 9]).is_ok()).count();
     assert!(heard >= 100, "{heard} of {count}");
-    besieged.assert_unharmed().await;
+    attacked.assert_unharmed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
     const MOST: usize = 32;
     let flags = ["--metrics-listen=127.0.0.1:0", "--health-check", "--health-check-port=0"];
-    let besieged = Besieged::start(&flags).await;
+    let attacked = Attacked::start(&flags).await;
     for (said, path) in [("metrics listening", "/metrics"), ("health endpoints listening", "/live")] {
-        let line = besieged.server.wait_for_log(|line| line["msg"] == said);
+        let line = attacked.server.wait_for_log(|line| line["msg"] == said);
         let address: SocketAddr = line["address"].as_str().unwrap().parse().unwrap();
         assert_eq!(ask(address, "GET", path).code, 200);
         let mut idle: Vec<TcpStream> = Vec::new();
@@ -256,22 +256,27 @@ async fn the_probe_and_prometheus_ports_limit_connections_in_number_and_time() {
             }
             idle.push(stream);
             if number % 10 == 0 {
-                assert_eq!(ask(address, "GET", path).code, 200, "kept out by {number} silent connections");
+                assert_eq!(
+                    ask(address, "GET", path).code,
+                    200,
+                    "{number} silent connections block a new one"
+                );
             }
         }
         // The oldest connections were closed at once, long before the time limit of slow ones.
         for stream in &mut idle[..200 - MOST] {
-            assert!(!is_open(stream, Duration::from_secs(20)), "open for ever");
+            assert!(!is_open(stream, Duration::from_secs(20)), "the connection was not closed within 20 s");
         }
-        let told = |line: &Value| line["msg"].as_str().unwrap_or_default().contains("over HTTP, an old one");
-        let line = besieged.server.wait_for_log(told);
+        let is_reported =
+            |line: &Value| line["msg"].as_str().unwrap_or_default().contains("over HTTP, an old one");
+        let line = attacked.server.wait_for_log(is_reported);
         assert_eq!(line["most"], MOST, "{line}");
         for stream in &mut idle[200 - MOST..] {
-            assert!(!is_open(stream, Duration::from_secs(20)), "open for ever");
+            assert!(!is_open(stream, Duration::from_secs(20)), "the connection was not closed within 20 s");
         }
         assert_eq!(ask(address, "GET", path).code, 200);
     }
-    besieged.assert_unharmed().await;
+    attacked.assert_unharmed().await;
 }
 
 /// Whether the server keeps the connection open for this long.
@@ -299,8 +304,8 @@ async fn every_call_survives_random_messages() {
         "'; DROP",
         "x@example.com",
     ];
-    let besieged = Besieged::start(&["--ticketing"]).await;
-    let wire = Wire::to(&besieged.server).await;
+    let attacked = Attacked::start(&["--ticketing"]).await;
+    let wire = Wire::to(&attacked.server).await;
     let methods = methods();
     tokio::task::block_in_place(|| {
         let case = (any::<u64>(), prop::collection::vec(any::<u8>(), 0..200));
@@ -318,9 +323,9 @@ async fn every_call_survives_random_messages() {
             })
             .unwrap();
     });
-    for line in besieged.server.logs() {
+    for line in attacked.server.logs() {
         let code = line["grpc.code"].as_str().unwrap_or_default();
         assert!(!["Internal", "Unknown", "Unavailable"].contains(&code), "{line}");
     }
-    besieged.assert_unharmed().await;
+    attacked.assert_unharmed().await;
 }

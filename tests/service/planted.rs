@@ -61,8 +61,8 @@ async fn nothing_is_logged(filter: &str, test: impl AsyncFnOnce(&C1, &Server)) {
     let others = [format!("{:?} {:?}", received.traces, received.metrics)];
     for text in logs.iter().map(Value::to_string).chain(records).chain(others) {
         // At level debug the log has the settings of the operator.
-        let told = text.to_lowercase().contains("planted") && !text.contains("effective setting");
-        assert!(!told, "{text}");
+        let leaked = text.to_lowercase().contains("planted") && !text.contains("effective setting");
+        assert!(!leaked, "{text}");
     }
 }
 

@@ -114,17 +114,19 @@ async fn names_a_wrong_clock_and_retries() {
     };
     set(4000);
     let server = c1.serve(NOWHERE, &[]);
-    let told = |line: &Value, what: &str, direction: &str| {
+    let names_clock = |line: &Value, what: &str, direction: &str| {
         let error = line["error"].as_str().unwrap_or_default();
         line["msg"] == *what && error.contains("this machine's clock is ") && error.contains(direction)
     };
-    server.wait_for_log(|line| told(line, "startup Hello failed, retrying", "1 h 6 min behind: correct it"));
+    server.wait_for_log(|line| {
+        names_clock(line, "startup Hello failed, retrying", "1 h 6 min behind: correct it")
+    });
     set(0);
     c1.called(Method::GetTask, 1).await;
     // The clock may also become wrong later.
     set(-4000);
     server.wait_for_log(|line| {
-        told(line, "cannot get tasks from ConductorOne, retrying", "1 h 6 min ahead: correct it")
+        names_clock(line, "cannot get tasks from ConductorOne, retrying", "1 h 6 min ahead: correct it")
     });
     set(0);
     c1.run(small()).await;

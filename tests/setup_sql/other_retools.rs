@@ -1,6 +1,6 @@
 //! The script on versions of Retool and databases with other columns, sequences or privileges.
 
-use super::script::{ALL, FEW, NOBODY, change_everything, prescribed, script, set_up, told_to_run, validate};
+use super::script::{ALL, FEW, NOBODY, change_everything, grants_in, prescribed, script, set_up, validate};
 use crate::support::changes::{Changes, Did};
 use crate::support::cluster::connect;
 use crate::support::postgres::Database;
@@ -62,7 +62,7 @@ async fn connect_is_granted_on_a_database_closed_to_public() {
         assert_eq!(prescribed(&url), std::slice::from_ref(&grant));
         let server = Server::start_at(&url, &["--provisioning"]);
         let refused = validate(&Wire::to(&server).await).await.unwrap_err();
-        assert_eq!(told_to_run(refused.message()), [grant.as_str()], "{refused:?}");
+        assert_eq!(grants_in(refused.message()), [grant.as_str()], "{refused:?}");
         database.execute(&grant).await;
     }
 }
@@ -86,7 +86,7 @@ async fn the_error_names_who_can_grant_connect() {
         assert!(said.contains(&grant) && said.contains(&owner.name), "{said}");
         database.execute(&grant).await;
     }
-    assert!(run_by_owner().await.contains("permission denied"), "the tables are another's");
+    assert!(run_by_owner().await.contains("permission denied"), "another role owns the tables");
 }
 
 #[tokio::test]

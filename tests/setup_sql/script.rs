@@ -86,7 +86,7 @@ pub(super) async fn validate(wire: &Wire) -> Result<(), Status> {
 }
 
 /// The statements to run that a text names.
-pub(super) fn told_to_run(text: &str) -> Vec<String> {
+pub(super) fn grants_in(text: &str) -> Vec<String> {
     let Some(start) = text.find("GRANT ") else { return Vec::new() };
     text[start..].split_inclusive(';').map(|grant| grant.trim().to_owned()).collect()
 }
@@ -163,7 +163,7 @@ async fn every_operation_works_with_the_role_and_shows_what_the_owner_sees() {
     assert!(changes.lists(direct, user).await);
     let (seen, _) = see(server.channel().await).await.unwrap();
     let (all, _) = see(owner.channel().await).await.unwrap();
-    assert!(all.grants.len() > 100 && seen == all, "another view than the owner's");
+    assert!(all.grants.len() > 100 && seen == all, "the role sees other rows than the owner");
     assert_eq!(changes.revoke(direct, user).await.unwrap().did(), Did::Changed);
     assert!(!changes.lists(direct, user).await);
     let warned = server.logs().into_iter().filter(|line| line["level"] == "warn").collect::<Vec<_>>();
@@ -203,9 +203,9 @@ async fn each_grant_of_the_script_is_needed() {
         let grants = match (&validated, warned) {
             (Err(status), _) => {
                 assert_eq!(status.code(), Code::FailedPrecondition, "{privilege}: {status:?}");
-                told_to_run(status.message())
+                grants_in(status.message())
             }
-            (Ok(()), Some(warning)) => told_to_run(&warning),
+            (Ok(()), Some(warning)) => grants_in(&warning),
             (Ok(()), None) => {
                 only_doctor.insert(privilege.as_str());
                 prescribed(&url)

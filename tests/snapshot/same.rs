@@ -29,7 +29,7 @@ async fn mixed(clients: [&Client; 2], listing: &Listing, size: u32, seed: u64) -
     let (mut rows, mut token) = (Vec::new(), String::new());
     loop {
         let page = clients[random.random_range(0..2)].page(listing, size, token.clone()).await.unwrap();
-        assert!(page.next.is_empty() || page.next != token, "{listing:?} goes in circles");
+        assert!(page.next.is_empty() || page.next != token, "{listing:?}: the page token repeats");
         rows.extend(page.rows);
         token = page.next;
         if token.is_empty() {

@@ -204,7 +204,7 @@ impl Client {
         let mut token = String::new();
         loop {
             let page = self.page(listing, size, token.clone()).await.unwrap();
-            assert!(page.next.is_empty() || page.next != token, "{listing:?} goes in circles");
+            assert!(page.next.is_empty() || page.next != token, "{listing:?}: the page token repeats");
             token.clone_from(&page.next);
             pages.push(page);
             if token.is_empty() {
@@ -320,7 +320,7 @@ async fn all<T>(page: impl AsyncFn(String) -> Result<Answer<T>, Status>) -> Vec<
     loop {
         let answer = page(token.clone()).await.unwrap();
         rows.extend(answer.rows);
-        assert!(answer.next.is_empty() || answer.next != token, "the listing goes in circles");
+        assert!(answer.next.is_empty() || answer.next != token, "the page token repeats");
         token = answer.next;
         if token.is_empty() {
             return rows;
@@ -386,6 +386,6 @@ fn fact(grant: &Grant) -> Fact {
 pub(crate) fn assert_no_doubles(texts: &[String]) {
     let mut seen = BTreeSet::new();
     for text in texts {
-        assert!(seen.insert(text), "{text} comes twice");
+        assert!(seen.insert(text), "{text} is listed twice");
     }
 }

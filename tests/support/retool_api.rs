@@ -432,5 +432,5 @@ fn fault(seen: &mut Seen) -> Option<String> {
         }
         _ => false,
     };
-    (!good).then(|| "another request than Retool knows".to_owned())
+    (!good).then(|| "Retool does not support this request".to_owned())
 }

@@ -26,7 +26,7 @@ const HASTY: [(&str, &str); 7] = [
 ];
 
 /// Sends so many calls to a server that its queues overflow, and returns the duration of the slowest call.
-async fn ask_much(server: &Server) -> Duration {
+async fn make_many_calls(server: &Server) -> Duration {
     let wire = Wire::to(server).await;
     let mut slowest = Duration::ZERO;
     for _ in 0..25 {
@@ -51,7 +51,7 @@ async fn a_silent_or_missing_collector_delays_neither_answers_nor_shutdown() {
     let closed = ClosedPort::new();
     for address in [silent, closed.address().to_string()] {
         let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &address, INSECURE]);
-        let slowest = ask_much(&server).await;
+        let slowest = make_many_calls(&server).await;
         // Twenty calls at a time; a single attempt to export takes ten seconds.
         assert!(slowest < Duration::from_secs(9), "{slowest:?}");
         let asked = Instant::now();
@@ -62,13 +62,13 @@ async fn a_silent_or_missing_collector_delays_neither_answers_nor_shutdown() {
         assert!(took < Duration::from_secs(25), "took {took:?}");
         let calls = logs.iter().filter(|line| line["msg"] == "finished call").count();
         assert_eq!(calls, 500);
-        let told = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("telemetry")).count();
-        assert!(told <= 7, "{told} lines about telemetry");
+        let reported = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("telemetry")).count();
+        assert!(reported <= 7, "{reported} lines about telemetry");
     }
 }
 
 /// The signals named in the lines with this text, sorted.
-fn told(logs: &[Value], words: &str) -> Vec<String> {
+fn reported(logs: &[Value], words: &str) -> Vec<String> {
     let lines = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains(words));
     let mut signals: Vec<_> = lines.map(|line| line["signal"].as_str().unwrap().to_owned()).collect();
     signals.sort();
@@ -79,7 +79,7 @@ fn told(logs: &[Value], words: &str) -> Vec<String> {
 async fn telemetry_dropped_for_a_slow_collector_is_logged_once() {
     let collector = Collector::start_slow(Duration::from_secs(1)).await;
     let server = Server::start_with(&HASTY, NOWHERE, &[ENDPOINT, &collector.address(), INSECURE]);
-    ask_much(&server).await;
+    make_many_calls(&server).await;
     for signal in ["traces", "logs"] {
         let line = server.wait_for_log(|line| {
             line["msg"].as_str().unwrap().contains("faster than the collector") && line["signal"] == signal
@@ -87,12 +87,19 @@ async fn telemetry_dropped_for_a_slow_collector_is_logged_once() {
         assert_eq!(line["level"], "warn");
         assert!(line["msg"].as_str().unwrap().contains("_MAX_QUEUE_SIZE"), "{line}");
     }
-    ask_much(&server).await;
+    make_many_calls(&server).await;
     let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
-    assert_eq!(told(&logs, "faster than the collector"), ["logs", "traces"]);
-    assert_eq!(told(&logs, "does not accept telemetry"), [""; 0], "it takes it, if slowly");
+    assert_eq!(reported(&logs, "faster than the collector"), ["logs", "traces"]);
+    assert_eq!(
+        reported(&logs, "does not accept telemetry"),
+        [""; 0],
+        "a slow collector is not reported as refusing"
+    );
     let words = "BatchSpanProcessor";
-    assert!(!logs.iter().any(|line| line.to_string().contains(words)), "the library's own words");
+    assert!(
+        !logs.iter().any(|line| line.to_string().contains(words)),
+        "a message of the OpenTelemetry library is in the log"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,9 +113,9 @@ async fn collector_errors_are_logged_once_for_each_signal() {
         });
         assert!(line["error"].as_str().unwrap().contains("Internal"), "{line}");
     }
-    ask_much(&server).await;
+    make_many_calls(&server).await;
     let (_, logs) = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
-    assert_eq!(told(&logs, "does not accept telemetry"), ["logs", "metrics", "traces"]);
+    assert_eq!(reported(&logs, "does not accept telemetry"), ["logs", "metrics", "traces"]);
 }
 
 #[tokio::test]
@@ -229,7 +236,7 @@ async fn ignored_otel_variables_are_warned_about() {
     }
     let received = collector.received();
     assert!(!format!("{logs:?} {:?}", received.logs).contains(SECRET));
-    assert_eq!(received.signals()[1..], [false, true], "another exporter, and none of that");
+    assert_eq!(received.signals()[1..], [false, true], "metrics have another exporter, and logs are sent");
 
     let quiet = Server::start_with(&variables, NOWHERE, &[]);
     assert!(

@@ -83,11 +83,11 @@ async fn a_stalled_reader_of_stderr_delays_no_call() {
     .await;
     // After a reader starts, the log reports the lost lines.
     let stderr = BufReader::new(server.stderr.take().unwrap());
-    let told = tokio::task::spawn_blocking(move || {
+    let reported = tokio::task::spawn_blocking(move || {
         let mut lines = stderr.lines().map_while(Result::ok);
         lines.any(|line| line.contains("lines of the log were dropped") && line.contains(r#""lines":"#))
     });
-    assert!(told.await.unwrap(), "the log does not say that it lacks lines");
+    assert!(reported.await.unwrap(), "the log does not report the dropped lines");
     let _ = server.kill();
     let _ = server.wait();
 }

@@ -152,7 +152,7 @@ async fn calls_rows_and_statements_are_counted() {
     let memory = value(&text, "process_resident_memory_bytes");
     if let Some(resident) = server.memory() {
         let resident = resident as f64;
-        assert!((memory - resident).abs() < resident / 2.0, "{memory} where the kernel says {resident}");
+        assert!((memory - resident).abs() < resident / 2.0, "reported {memory}, expected {resident}");
     }
 }
 

@@ -271,8 +271,9 @@ async fn the_collector_certificate_is_verified_against_a_ca_file_or_text() {
     let other = format!("--otel-collector-endpoint-tls-cert-path={}", file("other.pem", &Pki::new().ca_pem));
     let (received, logs) = sent(&collector, &[], &[ENDPOINT, &collector.address(), &other]).await;
     assert_eq!(received.signals(), [false; 3]);
-    let told = logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("does not accept telemetry"));
-    assert!((1..=3).contains(&told.count()), "{logs:?}");
+    let lines =
+        logs.iter().filter(|line| line["msg"].as_str().unwrap().contains("does not accept telemetry"));
+    assert!((1..=3).contains(&lines.count()), "{logs:?}");
 }
 
 /// Runs a child of an agent until it has flushed its telemetry, and returns the time from the end of stdin to

@@ -55,10 +55,10 @@ fn a_startup_failure_is_reported_before_waiting_for_the_collector() {
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("\"msg\":\"command failed\"")));
-    let told = Instant::now();
+    let reported = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     // The wait of five seconds follows the report.
-    assert!(told.elapsed() > Duration::from_secs(2), "ended {:?} after the report", told.elapsed());
+    assert!(reported.elapsed() > Duration::from_secs(2), "ended {:?} after the report", reported.elapsed());
 }
 
 #[cfg(target_os = "linux")]

@@ -229,11 +229,11 @@ fn invalid_settings_end_the_child_with_the_reason() {
         for (arguments, words) in cases {
             // The wait is short for a parent that sends nothing, and for a parent that sends everything and
             // does not connect.
-            for is_told in [false, true] {
+            for gets_input in [false, true] {
                 scope.spawn(move || {
                     let mut parent = Parent::new(NOWHERE);
                     parent.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-                    let input = if is_told { format!("{}\n", parent.line()) } else { String::new() };
+                    let input = if gets_input { format!("{}\n", parent.line()) } else { String::new() };
                     let (code, last) = last_words(&parent, Some(&input));
                     assert_eq!(code, Some(1), "{last}");
                     assert!(last.contains(words), "{words}: {last}");

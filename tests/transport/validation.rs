@@ -44,7 +44,7 @@ async fn every_rule_of_the_wire_table_is_enforced_on_every_request() {
             tried.insert(breach.rule);
         }
     }
-    assert_eq!(tried, due, "a rule was never put to the test");
+    assert_eq!(tried, due, "not every rule was tested");
     assert!(due.len() >= 75, "only {} rules", due.len());
 }
 

@@ -64,11 +64,11 @@ pub(super) async fn invoke(
 
 fn outcome(run: &InvokeActionResponse) -> Result<Outcome, OneShotError> {
     let nothing = Struct::default();
-    let told = run.response.as_ref().unwrap_or(&nothing);
+    let response = run.response.as_ref().unwrap_or(&nothing);
     match run.status() {
         // A dry run has its own outcome, so that it cannot be mistaken for a change.
-        _ if is_dry_run(told) => {
-            let text = text_of(told, "error");
+        _ if is_dry_run(response) => {
+            let text = text_of(response, "error");
             let would = text.strip_prefix("dry run: would ").unwrap_or(&text);
             Ok(Outcome::DryRun(would.trim_end_matches("; nothing was done").to_owned()))
         }
@@ -77,6 +77,6 @@ fn outcome(run: &InvokeActionResponse) -> Result<Outcome, OneShotError> {
             None if is_unchanged(&run.annotations) => Outcome::Unchanged,
             None => Outcome::Changed,
         }),
-        _ => Err(OneShotError::ActionFailed(json_of_structure(told)?)),
+        _ => Err(OneShotError::ActionFailed(json_of_structure(response)?)),
     }
 }

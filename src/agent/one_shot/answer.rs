@@ -73,18 +73,20 @@ impl Answer {
 /// The change that a dry run describes; `None` if the response is not from a dry run. An annotation with a
 /// struct marks a dry run.
 pub(super) fn dry_run(annotations: &[Any]) -> Option<String> {
-    structs(annotations).find(is_dry_run).map(|told| text_of(&told, "would"))
+    structs(annotations).find(is_dry_run).map(|details| text_of(&details, "would"))
 }
 
 /// Whether an annotation reports that no change was needed.
 pub(super) fn is_unchanged(annotations: &[Any]) -> bool {
-    structs(annotations).any(|told| is_true(&told, "unchanged"))
+    structs(annotations).any(|details| is_true(&details, "unchanged"))
 }
 
 /// The access that a principal still has after a revoke, according to an annotation.
 pub(super) fn access_remains(annotations: &[Any]) -> Option<String> {
     let key = "access_remains";
-    structs(annotations).find(|told| told.fields.contains_key(key)).map(|told| text_of(&told, key))
+    structs(annotations)
+        .find(|details| details.fields.contains_key(key))
+        .map(|details| text_of(&details, key))
 }
 
 /// The annotations that are structs.
@@ -96,17 +98,17 @@ fn structs(annotations: &[Any]) -> impl Iterator<Item = Struct> {
 }
 
 /// Whether a struct marks a dry run.
-pub(super) fn is_dry_run(told: &Struct) -> bool {
-    is_true(told, "dry_run")
+pub(super) fn is_dry_run(details: &Struct) -> bool {
+    is_true(details, "dry_run")
 }
 
-fn is_true(told: &Struct, key: &str) -> bool {
-    matches!(told.fields.get(key).and_then(|value| value.kind.as_ref()), Some(Kind::BoolValue(true)))
+fn is_true(details: &Struct, key: &str) -> bool {
+    matches!(details.fields.get(key).and_then(|value| value.kind.as_ref()), Some(Kind::BoolValue(true)))
 }
 
 /// A text in a struct; empty if it is missing.
-pub(super) fn text_of(told: &Struct, key: &str) -> String {
-    match told.fields.get(key).and_then(|value| value.kind.as_ref()) {
+pub(super) fn text_of(details: &Struct, key: &str) -> String {
+    match details.fields.get(key).and_then(|value| value.kind.as_ref()) {
         Some(Kind::StringValue(text)) => text.clone(),
         _ => String::new(),
     }

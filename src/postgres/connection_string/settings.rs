@@ -161,9 +161,8 @@ fn check_names(layers: &Layers, hosts: &[Host], is_url: bool) -> Result<(), Conn
         }
     }
     if layers.text("user").is_some_and(|name| name.contains(':')) {
-        return Err(
-            layers.invalid("user", "the name of a role, without a colon: the password goes into password")
-        );
+        return Err(layers
+            .invalid("user", "the name of a role, without a colon; set the password in the key password"));
     }
     if hosts.iter().any(|host| is_more_than_a_host(&host.address)) {
         return Err(layers.invalid(

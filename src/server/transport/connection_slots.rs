@@ -196,7 +196,7 @@ impl Open {
     /// Closes the oldest unauthenticated connection of the network with the most of them, the new one
     /// included. If several networks have the most, a network from which no caller has authenticated loses one,
     /// so that unknown callers with many addresses do not keep out known ones. Of these, the oldest
-    /// connection is closed: one that is about to be authenticated is young.
+    /// connection is closed: one that is about to be authenticated is usually new.
     fn evict_unauthenticated(&mut self, newcomer: Network) -> bool {
         let rank = |slot: &ConnectionSlot| {
             let count = self.unauthenticated_of.get(&slot.network).copied().unwrap_or_default();

@@ -124,9 +124,9 @@ impl Bench {
     fn check(&self, wanted: &Answer, answered: &Result<Answered, Status>) -> Result<(), String> {
         match (wanted, answered) {
             (Answer::Done(did, grants), Ok(answered)) => {
-                let (now, told) = (answered.did(), facts(&answered.grants));
-                if (&now, &told) != (did, grants) {
-                    return Err(format!("wanted {did:?} and {grants:?}, got {now:?} and {told:?}"));
+                let (now, returned) = (answered.did(), facts(&answered.grants));
+                if (&now, &returned) != (did, grants) {
+                    return Err(format!("wanted {did:?} and {grants:?}, got {now:?} and {returned:?}"));
                 }
                 if answered.says("dry_run") != self.dry_run {
                     return Err(format!("does not say whether it was a dry run: {answered:?}"));

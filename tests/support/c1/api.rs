@@ -189,7 +189,7 @@ impl BatonService for Api {
         let mut state = self.0.lock();
         let id = finished.task_id.clone();
         if !state.offered.contains(&id) {
-            state.faults.push(format!("{id} was never given out"));
+            state.faults.push(format!("{id} was never assigned"));
         }
         state.queue.retain(|task| task.id != id);
         if let Some(first) = state.finished.get(&id) {

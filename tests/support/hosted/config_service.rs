@@ -66,7 +66,7 @@ impl ConnectorConfigService for Service {
         &self,
         _: Request<GetConnectorOauthTokenRequest>,
     ) -> Result<Response<GetConnectorOauthTokenResponse>, Status> {
-        self.0.lock().faults.push("nobody should ask for a token of Retool".to_owned());
+        self.0.lock().faults.push("the function requested an OAuth token for Retool".to_owned());
         Err(Status::unimplemented("not here"))
     }
 }

@@ -31,7 +31,7 @@ impl Model {
                 let listed = match *entitlement {
                     Entitlement::Group { group, .. } => self.group_grants(self.key(group), rules),
                     Entitlement::Page { page, .. } => self.page_grants(page, rules),
-                    Entitlement::Other(_) => unreachable!("nobody can grant it"),
+                    Entitlement::Other(_) => unreachable!("this entitlement cannot be granted"),
                 };
                 Answer::Done(did, listed.into_iter().filter(|fact| fact.id == id).collect())
             }

@@ -61,7 +61,7 @@ fn derived_grants_name_their_sources() -> Outcome {
         .query_map([], |row| row.get::<_, Vec<u8>>(0))?
         .map(|data| Ok(Grant::decode(data?.as_slice())?))
         .collect::<Result<_, Box<dyn std::error::Error>>>()?;
-    let told: Vec<String> = found
+    let stored: Vec<String> = found
         .iter()
         .map(|one| {
             let sources = one.sources.clone().unwrap_or_default().sources;
@@ -71,7 +71,7 @@ fn derived_grants_name_their_sources() -> Outcome {
         })
         .collect();
     assert_eq!(
-        told,
+        stored,
         [
             "page:p1:use:user:u1 0 group:g1:member=true,page:p1:use=true",
             "page:p1:use:user:u2 1 group:g1:member=true",
