@@ -42,7 +42,7 @@ async fn mixed(clients: [&Client; 2], listing: &Listing, size: u32, seed: u64) -
 /// from both.
 async fn both_agree(database: &Database, sizes: &[u32], flags: &[&str], context: &str) {
     let flags: Vec<&str> = flags.iter().copied().chain(["--metrics-listen=127.0.0.1:0"]).collect();
-    let server = Server::start(database, &flags);
+    let server = Server::start_quietly(&database.url(), &flags);
     let now = Client::of(&server).await;
     let sync = now.in_sync("2rZ7Jm3ySzNWgeZ9LTGYo3TjXtU");
     let listings = now.listings().await;
