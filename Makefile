@@ -29,7 +29,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-chart test-build test-others test-architecture test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt doc deny man bench test-under-load soak fuzz-smoke check-changed-chart check-changed-program check-changed-sdk check-changed-releases check-changed-docs check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-chart test-build test-others test-architecture test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt deny man bench test-under-load soak fuzz-smoke check-changed-chart check-changed-program check-changed-sdk check-changed-releases check-changed-docs check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
