@@ -27,7 +27,7 @@ async fn agrees(database: &Database, users: Users, context: &str) {
         Users::All => &[],
         Users::Enabled => &["--skip-disabled-users"],
     };
-    let oracle = Oracle::read(&database.client().await, matches!(users, Users::Enabled)).await;
+    let oracle = Oracle::read(database.reader().await.as_ref(), matches!(users, Users::Enabled)).await;
     let listed = Client::serving(database, flags).await.everything().await;
     let mut resources: Vec<String> = listed
         .resources
@@ -98,7 +98,7 @@ async fn every_combination_of_page_access_agrees_with_the_oracle() {
             SELECT id, 1, f FROM combination WHERE f IS NOT NULL;"#,
     )
     .await;
-    let oracle = Oracle::read(&database.client().await, false).await.grants();
+    let oracle = Oracle::read(database.reader().await.as_ref(), false).await.grants();
     assert_eq!(oracle.iter().filter(|fact| fact.entitlement == "page:p1:group:read").count(), 93);
     agrees_with_its_tables(&database, "pages").await;
 }
@@ -126,7 +126,7 @@ async fn every_combination_of_resource_access_agrees_with_the_oracle() {
             SELECT id, 1, f FROM combination WHERE f IS NOT NULL;"#,
     )
     .await;
-    let oracle = Oracle::read(&database.client().await, false).await.grants();
+    let oracle = Oracle::read(database.reader().await.as_ref(), false).await.grants();
     assert_eq!(oracle.iter().filter(|fact| fact.entitlement == "entitlement:r1:read").count(), 383);
     agrees_with_its_tables(&database, "resources").await;
 }

@@ -82,7 +82,7 @@ async fn shared_resource() -> Database {
 }
 
 async fn expected(database: &Database, enabled_only: bool) -> Grants {
-    let rows = database.client().await.query(EXPECTED, &[&enabled_only]).await.unwrap();
+    let rows = database.reader().await.query(EXPECTED, &[&enabled_only]).await.unwrap();
     assert!(rows.len() > 4_000);
     rows.iter().map(|row| row.get(0)).collect()
 }

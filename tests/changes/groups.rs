@@ -9,7 +9,7 @@ use crate::support::postgres::Database;
 /// The membership in the database: `member`, `admin` or `none`.
 async fn role(database: &Database, group: i32, user: i32) -> &'static str {
     let sql = r#"SELECT "isAdmin" FROM user_groups WHERE "groupId" = $1 AND "userId" = $2"#;
-    let rows = database.client().await.query(sql, &[&group, &user]).await.unwrap();
+    let rows = database.reader().await.query(sql, &[&group, &user]).await.unwrap();
     match rows.iter().map(|row| row.get(0)).collect::<Vec<bool>>()[..] {
         [] => "none",
         [false] => "member",

@@ -45,7 +45,7 @@ async fn give_folder(database: &Database, group: i32, level: &str) {
 /// The rows of `group_pages`: from group and page to level.
 async fn rows(database: &Database) -> BTreeMap<(i32, i32), String> {
     let sql = r#"SELECT "groupId", "pageId", "accessLevel" FROM group_pages"#;
-    let rows = database.client().await.query(sql, &[]).await.unwrap();
+    let rows = database.reader().await.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect()
 }
 

@@ -36,7 +36,7 @@ async fn group_with_user(database: &Database, id: i32, name: &str, page: i32, le
 }
 
 async fn count(database: &Database, sql: &str) -> i64 {
-    database.client().await.query_one(sql, &[]).await.unwrap().get(0)
+    database.reader().await.query_one(sql, &[]).await.unwrap().get(0)
 }
 
 const MANAGED: &str = "SELECT count(*) FROM groups WHERE name LIKE 'baton:page:%'";

@@ -49,7 +49,7 @@ fn message(logs: &[Value]) -> &str {
 
 async fn is_member(database: &Database) -> bool {
     let sql = r#"SELECT count(*) FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#;
-    database.client().await.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+    database.reader().await.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
 }
 
 async fn without_membership() -> Database {

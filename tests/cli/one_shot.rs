@@ -105,7 +105,7 @@ impl Bench {
     }
 
     async fn count(&self, sql: &str) -> i64 {
-        self.database.client().await.query_one(sql, &[]).await.unwrap().get(0)
+        self.database.reader().await.query_one(sql, &[]).await.unwrap().get(0)
     }
 
     async fn is_member(&self) -> bool {

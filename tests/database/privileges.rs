@@ -66,7 +66,7 @@ async fn readable(database: &Database, role: &Role) -> BTreeMap<String, Vec<Stri
           AND c.relname NOT IN ('folders', 'resource_folders', 'audit_trail_events')
         ORDER BY 1, a.attnum";
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for row in database.client().await.query(READABLE, &[&role.name]).await.unwrap() {
+    for row in database.reader().await.query(READABLE, &[&role.name]).await.unwrap() {
         tables.entry(row.get(0)).or_default().push(row.get(1));
     }
     tables

@@ -81,7 +81,7 @@ async fn a_sync_agrees_with_the_oracle_and_every_change_is_made() {
     database.execute(WORLD).await;
     let role = database.documented_role(&[Provisioning::Groups, Provisioning::Pages]).await;
     let url = database.url_as(&role);
-    let oracle = Oracle::read(&database.client().await, false).await;
+    let oracle = Oracle::read(database.reader().await.as_ref(), false).await;
     let stage = Stage::serve(database, &url, &["--provisioning"]).await;
     let changes = Changes::of(&stage.server).await;
 

@@ -75,7 +75,7 @@ async fn makes_changes_and_reports_the_response() {
     let stage = Stage::new(&["--provisioning"]).await;
     let members = r#"SELECT count(*) FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#;
     let count =
-        async || -> i64 { stage.database.client().await.query_one(members, &[]).await.unwrap().get(0) };
+        async || -> i64 { stage.database.reader().await.query_one(members, &[]).await.unwrap().get(0) };
     stage.database.execute(r#"DELETE FROM user_groups WHERE "groupId" = 5 AND "userId" = 7"#).await;
 
     let granted = stage.c1.run(TaskType::Grant(grant())).await;

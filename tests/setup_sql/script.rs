@@ -76,7 +76,7 @@ pub(super) async fn granted(database: &Database, role: &Role) -> BTreeSet<String
         UNION ALL
         SELECT format('%s ON %s%I', acl.privilege_type, CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' END, c.relname)
         FROM pg_class c, aclexplode(c.relacl) acl WHERE acl.grantee = to_regrole($1)";
-    let rows = database.client().await.query(GRANTED, &[&role.name]).await.unwrap();
+    let rows = database.reader().await.query(GRANTED, &[&role.name]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
 }
 
@@ -295,7 +295,7 @@ async fn hostile_role_names_are_quoted() {
 async fn sql_keywords_as_role_names_are_quoted() {
     let database = Database::empty_schema().await;
     let words = "SELECT word FROM pg_get_keywords() WHERE catcode <> 'U'";
-    let words = database.client().await.query(words, &[]).await.unwrap();
+    let words = database.reader().await.query(words, &[]).await.unwrap();
     assert!(words.len() > 100);
     for word in words {
         let word: String = word.get(0);
@@ -314,7 +314,7 @@ async fn a_new_role_can_log_in_without_a_password_set() {
     let made =
         "SELECT rolcanlogin, rolpassword IS NULL, rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls
                 FROM pg_authid WHERE rolname = $1";
-    let made = database.client().await.query_one(made, &[&name]).await.unwrap();
+    let made = database.reader().await.query_one(made, &[&name]).await.unwrap();
     let made: (bool, bool, bool) = (made.get(0), made.get(1), made.get(2));
     database.execute(&format!("DROP OWNED BY {name}; DROP ROLE {name}")).await;
     assert_eq!(made, (true, true, false));
@@ -327,7 +327,7 @@ async fn other_databases_are_not_modified() {
     let name = format!("{}_new", database.name());
     let refused = database.client().await.batch_execute(&script(&name, ALL)).await.unwrap_err();
     assert!(refused.as_db_error().unwrap().message().contains("not a Retool database"), "{refused:?}");
-    let made = database.client().await.query("SELECT FROM pg_roles WHERE rolname = $1", &[&name]).await;
+    let made = database.reader().await.query("SELECT FROM pg_roles WHERE rolname = $1", &[&name]).await;
     assert!(made.unwrap().is_empty());
 }
 

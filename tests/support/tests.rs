@@ -12,7 +12,7 @@ use super::cluster::{Cluster, connect, project_file};
 use super::postgres::{Database, Provisioning, Sizes};
 
 async fn count(database: &Database, table: &str) -> i64 {
-    database.client().await.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0)
+    database.reader().await.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0)
 }
 
 #[tokio::test]

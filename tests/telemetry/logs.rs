@@ -230,7 +230,7 @@ async fn personal_data(database: &Database) -> Vec<String> {
     const TEXTS: &str = r#"
         SELECT DISTINCT text FROM users, LATERAL (VALUES (email), ("firstName"), ("lastName"), ("userName")) AS it (text)
         WHERE length(trim(text)) >= 4"#;
-    let rows = database.client().await.query(TEXTS, &[]).await.unwrap();
+    let rows = database.reader().await.query(TEXTS, &[]).await.unwrap();
     let texts: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert!(texts.len() > 50 && texts.iter().any(|text| text.contains('@')), "{texts:?}");
     texts

@@ -172,7 +172,7 @@ async fn traces_contain_no_sql_and_no_personal_data() {
         SELECT DISTINCT text FROM users, LATERAL (VALUES (email), ("firstName"), ("lastName"), ("userName")) AS it (text)
         WHERE length(trim(text)) >= 4"#;
     let (database, collector) = (Database::small().await, Collector::start().await);
-    let texts = database.client().await.query(TEXTS, &[]).await.unwrap();
+    let texts = database.reader().await.query(TEXTS, &[]).await.unwrap();
     let server = Server::start(&database, &[ENDPOINT, &collector.address(), INSECURE]);
     see(server.channel().await).await.unwrap();
     let wire = Wire::to(&server).await;
