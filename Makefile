@@ -16,6 +16,10 @@ TEST_THREADS = $$(($$(getconf _NPROCESSORS_ONLN) * 6))
 # The files of incremental builds take more space than all other results, and save time only while you edit the code. To
 # use them, set CARGO_INCREMENTAL=1, or call cargo directly.
 export CARGO_INCREMENTAL ?= 0
+# Compiling the crate takes less processor time in fewer parts and without line numbers for backtraces: a panic reports
+# its line in any case. Cargo.toml keeps the dependencies the same, so that all builds share them.
+export CARGO_PROFILE_DEV_CODEGEN_UNITS ?= $(shell getconf _NPROCESSORS_ONLN)
+export CARGO_PROFILE_DEV_DEBUG ?= 0
 
 # Duration of each part of the soak test, in seconds, and the number of tasks of its service mode part.
 SECONDS = 60
@@ -29,7 +33,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-chart test-build test-others test-architecture test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt deny man bench test-under-load soak fuzz-smoke check-changed-chart check-changed-program check-changed-sdk check-changed-releases check-changed-docs check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-chart test-build-function test-doc test-build test-others test-architecture test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt deny man bench test-under-load soak fuzz-smoke check-changed-chart check-changed-program check-changed-sdk check-changed-releases check-changed-docs check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
@@ -56,7 +60,7 @@ test: export RUSTC_WORKSPACE_WRAPPER = $(CURDIR)/scripts/clippy-rustc
 test: needs-test ## check format, lints, documentation and the chart, and run the tests on throwaway Postgres servers
 	@mkdir -p target && : >"$$RETOOL_SKIPPED"
 	@# The first time, the tools take minutes of processor time, at low priority.
-	$(MAKE) -j $(JOBS) test-chart test-build
+	$(MAKE) -j $(JOBS) test-chart test-doc test-build
 	@# Most tests wait, so the other checks can use the processors at the same time.
 	$(MAKE) -j $(JOBS) test-behaviour test-others
 	@scripts/skipped --list
@@ -67,11 +71,15 @@ test-chart:
 
 # Cargo writes the programs with and without the feature lambda to the same path, so scripts/lambda-tests keeps the program for
 # the tests of the Lambda function.
-test-build: needs-rust lint-tools
+test-build-function: needs-rust lint-tools
 	cargo fmt --check
 	scripts/lambda-tests --build
-	@# rustdoc cannot use make's job server.
+
+# rustdoc uses only one processor, so it runs beside the compiler. It cannot use make's job server.
+test-doc: test-build-function
 	MAKEFLAGS= RUSTDOC=$(CURDIR)/scripts/rustdoc-both scripts/unless-passed --with-program doc cargo test --doc --features lambda
+
+test-build: test-build-function
 	cargo build --bins --examples --bench walk --bench sync --bench grants --bench soak
 	cargo test --no-run $(SUITE) --test architecture
 
