@@ -2,7 +2,7 @@
 //! does, or it reports the cause.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -34,17 +34,24 @@ impl Workshop {
         assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Creates a key. An RSA key is the one that was created before for the same purpose, if any, because
-    /// OpenSSL needs up to seconds for each.
+    /// Creates a key. An RSA key is the one that was created before for the same purpose, if any, even by an earlier run,
+    /// because OpenSSL needs up to seconds for each.
     fn key(&self, name: &str, kind: &str, purpose: &str) {
-        if !kind.contains("RSA") {
-            return self.run(&format!("genpkey {kind} -out {name}.key"));
+        let key = self.0.path().join(format!("{name}.key"));
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-keys");
+        let kept = directory.join(format!("{purpose}{}.pem", kind.replace([' ', ':'], "_")));
+        if kind.contains("RSA") && kept.exists() {
+            fs::copy(kept, key).unwrap();
+            return;
         }
-        let kept = format!("{purpose}{}.pem", kind.replace([' ', ':'], "_"));
-        if !self.0.path().join(&kept).exists() {
-            self.run(&format!("genpkey {kind} -out {kept}"));
+        self.run(&format!("genpkey {kind} -out {name}.key"));
+        if kind.contains("RSA") {
+            fs::create_dir_all(&directory).unwrap();
+            // Another test can create the same key at the same time, and must not read a part of it.
+            let complete = tempfile::NamedTempFile::new_in(&directory).unwrap();
+            fs::copy(key, complete.path()).unwrap();
+            complete.persist(kept).unwrap();
         }
-        fs::copy(self.0.path().join(kept), self.0.path().join(format!("{name}.key"))).unwrap();
     }
 
     pub(super) fn self_signed(&self, name: &str, key: &str, subject: &str, more: &str) {
