@@ -2,12 +2,12 @@
 //! does, or it reports the cause.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 use super::encryption::{Encrypted, asked};
+use crate::support::openssl::{create_key, openssl};
 
 /// A directory for keys and certificates, which are named by their files.
 pub(super) struct Workshop(TempDir);
@@ -27,35 +27,12 @@ impl Workshop {
         Self(directory)
     }
 
-    /// Runs an OpenSSL command. Arguments must not contain spaces.
     fn run(&self, command: &str) {
-        let output = Command::new("openssl").args(command.split_whitespace()).current_dir(&self.0).output();
-        let output = output.unwrap_or_else(|error| panic!("install openssl: {error}"));
-        assert!(output.status.success(), "openssl {command}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// Creates a key. An RSA key is the one that was created before for the same purpose, if any, even by an earlier run,
-    /// because OpenSSL needs up to seconds for each.
-    fn key(&self, name: &str, kind: &str, purpose: &str) {
-        let key = self.0.path().join(format!("{name}.key"));
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-keys");
-        let kept = directory.join(format!("{purpose}{}.pem", kind.replace([' ', ':'], "_")));
-        if kind.contains("RSA") && kept.exists() {
-            fs::copy(kept, key).unwrap();
-            return;
-        }
-        self.run(&format!("genpkey {kind} -out {name}.key"));
-        if kind.contains("RSA") {
-            fs::create_dir_all(&directory).unwrap();
-            // Another test can create the same key at the same time, and must not read a part of it.
-            let complete = tempfile::NamedTempFile::new_in(&directory).unwrap();
-            fs::copy(key, complete.path()).unwrap();
-            complete.persist(kept).unwrap();
-        }
+        openssl(self.0.path(), command);
     }
 
     pub(super) fn self_signed(&self, name: &str, key: &str, subject: &str, more: &str) {
-        self.key(name, key, "authority");
+        create_key(self.0.path(), name, key, "authority");
         self.run(&format!(
             "req -config openssl.cnf -new -x509 -key {name}.key -subj /CN={subject} -days 30 {more} -out {name}.crt"
         ));
@@ -63,7 +40,7 @@ impl Workshop {
 
     /// Without extensions the certificate is of version 1.
     fn issue(&self, name: &str, key: &str, subject: &str, authority: &str, more: &str) {
-        self.key(name, key, "server");
+        create_key(self.0.path(), name, key, "server");
         self.run(&format!(
             "req -config openssl.cnf -new -key {name}.key -subj /CN={subject} -out {name}.csr"
         ));

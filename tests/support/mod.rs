@@ -16,6 +16,7 @@ pub(crate) mod memory;
 pub(crate) mod messages;
 pub(crate) mod model;
 pub(crate) mod observe;
+pub(crate) mod openssl;
 pub(crate) mod oracle;
 pub(crate) mod organization;
 pub(crate) mod parent;

@@ -4,6 +4,8 @@
 mod files;
 mod kinds;
 mod openssl;
+#[path = "../../../tests/support/openssl.rs"]
+mod openssl_program;
 
 use std::{fs, path::Path};
 
