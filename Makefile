@@ -33,7 +33,7 @@ CASES = 2000
 IMAGE = baton-retool:dev
 KIND =
 
-.PHONY: needs-rust needs-test help demo test test-chart test-build-function test-doc test-build test-others test-architecture test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt deny man bench test-under-load soak fuzz-smoke check-changed-chart check-changed-program check-changed-sdk check-changed-releases check-changed-docs check-chart static lambda image check-image sbom clean
+.PHONY: needs-rust needs-test help demo test test-chart test-build-function test-doc test-build test-crate test-programs test-tools test-architecture test-units test-function lint-tools test-behaviour test-lambda releases docs-check judge lint fmt deny man bench test-under-load soak fuzz-smoke check-changed-chart check-changed-program check-changed-sdk check-changed-releases check-changed-docs check-chart static lambda image check-image sbom clean
 .DEFAULT_GOAL := help
 
 # Report missing programs in one line, before the build starts.
@@ -59,14 +59,15 @@ test: export RETOOL_SKIPPED = $(CURDIR)/target/skipped
 test: export RUSTC_WORKSPACE_WRAPPER = $(CURDIR)/scripts/clippy-rustc
 test: needs-test ## check format, lints, documentation and the chart, and run the tests on throwaway Postgres servers
 	@mkdir -p target && : >"$$RETOOL_SKIPPED"
-	@# The first time, the tools take minutes of processor time, at low priority.
-	$(MAKE) -j $(JOBS) test-chart test-doc test-build
-	@# Most tests wait, so the other checks can use the processors at the same time.
-	$(MAKE) -j $(JOBS) test-behaviour test-others
+	@# Each check starts as soon as its programs exist. Most tests wait, so other checks can use the processors at the same time.
+	$(MAKE) -j $(JOBS) test-chart test-doc test-behaviour test-crate test-programs
 	@scripts/skipped --list
 
-test-chart:
+# The first time, the tools take minutes of processor time, at low priority.
+test-tools:
 	scripts/test-tools
+
+test-chart: test-tools
 	$(MAKE) $(GROUPED) check-changed-chart
 
 # Cargo writes the programs with and without the feature lambda to the same path, so scripts/lambda-tests keeps the program for
@@ -83,8 +84,11 @@ test-build: test-build-function
 	cargo build --bins --examples --bench walk --bench sync --bench grants --bench soak
 	cargo test --no-run $(SUITE) --test architecture
 
-test-others:
-	$(MAKE) $(GROUPED) test-architecture test-units test-function check-changed-program
+test-crate: test-build
+	$(MAKE) $(GROUPED) test-architecture test-units test-function
+
+test-programs: test-build test-tools
+	$(MAKE) $(GROUPED) check-changed-program
 
 test-architecture:
 	cargo test --test architecture
@@ -103,7 +107,7 @@ GROUPED = $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 SUITE = --bins --test behaviour
 
-test-behaviour: needs-rust
+test-behaviour: test-build
 	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(SUITE)
 
 test-lambda: ## run the unit tests, and the tests of the AWS Lambda function (cargo feature lambda)
