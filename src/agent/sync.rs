@@ -25,6 +25,7 @@ mod phases;
 mod resources;
 mod retry;
 mod run;
+mod scope;
 mod settings;
 mod spawn;
 mod state;

@@ -4,6 +4,7 @@ mod progress;
 mod report;
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
@@ -11,15 +12,16 @@ use clap::{Arg, ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::c1z::{self, DecodeLimits, Saved, Store, StoreOptions};
-use crate::agent::sync::{Error, Outcome, SyncSettings, Syncer, Usage};
+use crate::agent::sync::{Error, Kind, Outcome, SyncSettings, Syncer, Usage};
 use crate::cli::failure::Failure;
 use crate::cli::in_memory;
 use crate::cli::output::{output, wants_json};
 use crate::cli::signals::{StopSignals, StoppedBy, handle_other_signals};
 use crate::cli::sync::progress::Progress;
 use crate::cli::sync::report::Closing;
-use crate::cli::wiring::{block_on, connector, serve_metrics, settings_with};
+use crate::cli::wiring::{block_on, connection, connector_to, serve_metrics, settings_with};
 use crate::config::{self, Settings, Sources};
+use crate::postgres::connection_string::ConnectionSettings;
 use crate::proto;
 use crate::server::Server;
 use crate::telemetry::logs;
@@ -31,7 +33,7 @@ pub(super) const NAME: &str = "sync";
 pub(super) fn command() -> Command {
     Command::new(NAME)
         .about("Read everything from Retool into a c1z file, which baton and `show` read")
-        .long_about("Reads who has access to what from Retool's database into a c1z file. The program does the same without a command and without --client-id. The file is replaced as a whole when the sync is complete; Ctrl-C or SIGTERM keeps the data read so far as an unfinished sync, which the next run continues.")
+        .long_about("Reads who has access to what from Retool's database into a c1z file. The program does the same without a command and without --client-id. The file is replaced as a whole when the sync is complete; Ctrl-C or SIGTERM keeps the data read so far as an unfinished sync, which the next run with the same settings continues.")
         .after_help("Examples:\n  baton-retool sync --file retool.c1z\n  baton-retool sync --sync-resource-types org,user,group --output json\n\nExit codes: 0 done, 1 failed, 2 invalid command line or settings, 130 stopped by Ctrl-C, 143 stopped by SIGTERM.")
         .arg(output_argument())
 }
@@ -75,11 +77,13 @@ pub(super) fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
     })
 }
 
-async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<(), Failure> {
+async fn one_shot(settings: Settings, mut sync: SyncSettings, json: bool) -> Result<(), Failure> {
     // Watches from the start, so that a signal before the sync begins counts.
     let mut signals = StopSignals::watch();
     handle_other_signals();
-    let connector = connector(&settings)?;
+    let connection = connection(&settings)?;
+    sync.options.source = source(&connection, &settings);
+    let connector = connector_to(connection, &settings).map(Arc::new)?;
     // This starts while the file is opened; otherwise the first call would wait for it.
     tokio::task::spawn_blocking(proto::warm_up);
     let store = open(&sync).await.map_err(Failure::Run)?;
@@ -123,22 +127,50 @@ async fn one_shot(settings: Settings, sync: SyncSettings, json: bool) -> Result<
     };
     progress.end();
     let saved = saved.context("writing the file ended unexpectedly").map_err(Failure::Run)?;
-    ended(outcome, saved, closing, stopped, json)
+    match (outcome, saved) {
+        (Err(Error::Stopped), Ok(saved)) => {
+            let by = stopped.unwrap_or(StoppedBy::Terminate);
+            Err(interrupted(by, saved.as_ref(), sync.options.kind()))
+        }
+        (outcome, saved) => ended(outcome, saved, &closing, json),
+    }
+}
+
+/// Everything that decides which rows the connector returns. A user or a password does not.
+fn source(connection: &ConnectionSettings, settings: &Settings) -> String {
+    let (scope, options) = (settings.scope, settings.options);
+    format!(
+        "{} {scope:?} skip_disabled_users: {}",
+        connection.describe_database(),
+        options.skip_disabled_users
+    )
+}
+
+/// The end of a sync that a signal stopped.
+fn interrupted(by: StoppedBy, saved: Option<&Saved>, kind: Kind) -> Failure {
+    let kept = saved.map(|saved| {
+        let file = saved.path.display();
+        let next = match kind {
+            Kind::Full | Kind::ResourcesOnly => "which the next run with the same settings continues",
+            Kind::Partial => "which is not continued: a sync with --sync-resources starts from the beginning",
+        };
+        format!(": {file} holds an unfinished sync, {next}")
+    });
+    Failure::Stopped { message: anyhow!("stopped{}", kept.unwrap_or_default()), code: by.exit_code() }
 }
 
 fn ended(
     outcome: Result<Outcome, Error>,
     saved: Result<Option<Saved>, c1z::Error>,
-    closing: Closing,
-    stopped: Option<StoppedBy>,
+    closing: &Closing,
     json: bool,
 ) -> Result<(), Failure> {
     match (outcome, saved) {
         (Ok(outcome), Ok(Some(saved))) => {
             let text = if json {
-                report::as_json(&outcome, &saved, &closing)
+                report::as_json(&outcome, &saved, closing)
             } else {
-                report::as_table(&outcome, &saved, &closing)
+                report::as_table(&outcome, &saved, closing)
             };
             let mut stdout = io::stdout();
             writeln!(stdout, "{text}")
@@ -148,15 +180,6 @@ fn ended(
         }
         (Ok(_), Ok(None)) => Err(Failure::Run(anyhow!("the sync produced nothing to write"))),
         (Ok(_) | Err(Error::Stopped), Err(error)) => Err(Failure::run(error)),
-        (Err(Error::Stopped), Ok(saved)) => {
-            let kept = saved.map(|saved| {
-                format!(": {} holds an unfinished sync, which the next run continues", saved.path.display())
-            });
-            Err(Failure::Stopped {
-                message: anyhow!("stopped{}", kept.unwrap_or_default()),
-                code: stopped.unwrap_or(StoppedBy::Terminate).exit_code(),
-            })
-        }
         (Err(error), Ok(_)) => Err(Failure::run(error)),
         (Err(error), Err(unsaved)) => Err(Failure::run(Lost { error, unsaved })),
     }
@@ -181,4 +204,24 @@ async fn open(sync: &SyncSettings) -> anyhow::Result<Store> {
     Ok(tokio::task::spawn_blocking(move || Store::open(&options))
         .await
         .context("opening the file ended unexpectedly")??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_sync_says_whether_the_next_run_continues_it() {
+        let saved = Saved { path: "sync.c1z".into(), bytes: 1, grants: 0 };
+        let message = |saved, kind| match interrupted(StoppedBy::Terminate, saved, kind) {
+            Failure::Stopped { message, code: 143 } => message.to_string(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(
+            message(Some(&saved), Kind::Full),
+            "stopped: sync.c1z holds an unfinished sync, which the next run with the same settings continues"
+        );
+        assert!(message(Some(&saved), Kind::Partial).contains("which is not continued"));
+        assert_eq!(message(None, Kind::Full), "stopped");
+    }
 }

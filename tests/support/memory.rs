@@ -101,11 +101,16 @@ impl Memory {
 }
 
 impl Storage for Memory {
-    fn start(&mut self, kind: Kind) -> Result<Started, StorageError> {
+    fn start(&mut self, kind: Kind, resumes: &dyn Fn(&str) -> bool) -> Result<Started, StorageError> {
         self.kind = Some(kind);
-        let resumed = self.unfinished.is_some();
-        let token = self.unfinished.take().unwrap_or_default();
-        Ok(Started { sync_id: SYNC_ID.to_owned(), token, resumed })
+        let unfinished = self.unfinished.take().filter(|token| resumes(token));
+        let resumed = unfinished.is_some();
+        Ok(Started {
+            sync_id: SYNC_ID.to_owned(),
+            token: unfinished.unwrap_or_default(),
+            started_at: "2026-01-02 03:04:05".to_owned(),
+            resumed,
+        })
     }
 
     fn put_resource_types(&mut self, resource_types: &[ResourceType]) -> Result<(), StorageError> {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use baton_retool::agent::c1z::{DecodeLimits, GrantFilter, Reader, ResourceFilter};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::cluster::project_file;
@@ -249,34 +249,88 @@ fn an_unreachable_database_leaves_no_file() {
     assert!(!folder.path().join("sync.c1z").exists());
 }
 
-/// The sync waits for a lock of this test in the middle of its listings, so that the signal arrives there.
+/// Sends a signal to a sync in the middle of its listings, where it waits for a lock of this test.
+async fn interrupted(database: &Database, folder: &TempDir, arguments: &[&str], signal: &str) -> Output {
+    let mut client = database.client().await;
+    let lock = client.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE real_organizations").await.unwrap();
+    let running = start(database, folder, arguments);
+    database.wait_until_blocked(1).await;
+    let kill = ["-c", r#"kill -"$0" "$1""#, signal, &running.id().to_string()];
+    assert!(Command::new("sh").args(kill).status().unwrap().success());
+    let output = end(running);
+    lock.rollback().await.unwrap();
+    output
+}
+
+/// A database with a view in place of the organizations. Its rows wait for a lock, while its columns can be inspected.
+async fn interruptible() -> Database {
+    let database = Database::seeded(Sizes { users: 9, groups: 3, pages: 4, resources: 3 }).await;
+    database.reveal("'one'").await;
+    database
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_keeps_the_unfinished_sync_and_the_next_run_resumes_it() {
-    let database = Database::seeded(Sizes { users: 9, groups: 3, pages: 4, resources: 3 }).await;
-    // The organizations become a view whose rows wait for the lock, while its columns can be inspected.
-    database.reveal("'one'").await;
+    let database = interruptible().await;
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let folder = tempfile::tempdir().unwrap();
-        let mut client = database.client().await;
-        let lock = client.transaction().await.unwrap();
-        lock.batch_execute("LOCK TABLE real_organizations").await.unwrap();
-        let running = start(&database, &folder, &[]);
-        database.wait_until_blocked(1).await;
-        let kill = ["-c", r#"kill -"$0" "$1""#, signal, &running.id().to_string()];
-        assert!(Command::new("sh").args(kill).status().unwrap().success());
-        let output = end(running);
-        lock.rollback().await.unwrap();
+        let output = interrupted(&database, &folder, &[], signal).await;
         assert_ends(&output, code);
         let file = folder.path().join("sync.c1z");
         assert!(last_line(&output).contains("unfinished sync"), "{}", last_line(&output));
         let unfinished = read(&file).runs().unwrap();
         assert_eq!((unfinished.len(), unfinished[0].ended_at.as_ref()), (1, None));
-        let json = assert_ends(&run(&database, &folder, &["--output", "json"]), 0);
-        let report: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(report["resumed"], true);
+        let is_json = signal == "INT";
+        let arguments: &[&str] = if is_json { &["--output", "json"] } else { &[] };
+        let report = assert_ends(&run(&database, &folder, arguments), 0);
         let finished = read(&file).runs().unwrap();
         assert_eq!(finished.len(), 1);
         assert!(finished[0].ended_at.is_some());
         assert_eq!(finished[0].sync_id, unfinished[0].sync_id);
+        if is_json {
+            let report: Value = serde_json::from_str(&report).unwrap();
+            assert_eq!(
+                (&report["resumed"], &report["started_at"]),
+                (&json!(true), &json!(finished[0].started_at))
+            );
+        } else {
+            let began = finished[0].started_at.split('.').next().unwrap();
+            assert!(
+                report.contains(&format!("continued the unfinished sync that began at {began};")),
+                "{report}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_sync_of_another_database_or_with_other_settings_is_discarded() {
+    let database = interruptible().await;
+    let other = Database::small().await;
+    let cases: [(&[&str], &Database, &[&str]); 4] = [
+        (&["--skip-pages"], &database, &[]),
+        (&[], &database, &["--skip-disabled-users"]),
+        (&["--sync-resource-types", "org,user"], &database, &[]),
+        (&[], &other, &[]),
+    ];
+    for (first, second_database, second) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        assert_ends(&interrupted(&database, &folder, first, "INT").await, 130);
+        let file = folder.path().join("sync.c1z");
+        let unfinished = read(&file).runs().unwrap();
+        let output = run(second_database, &folder, &[second, &["--output", "json"]].concat());
+        let report: Value = serde_json::from_str(&assert_ends(&output, 0)).unwrap();
+        assert_eq!(report["resumed"], false);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(errors.contains("discarded"), "{errors}");
+        let finished = read(&file).runs().unwrap();
+        assert_eq!(finished.len(), 1);
+        assert_ne!(finished[0].sync_id, unfinished[0].sync_id);
+        // The same as without the unfinished sync.
+        let fresh = tempfile::tempdir().unwrap();
+        let expected = run(second_database, &fresh, &[second, &["--output", "json"]].concat());
+        let expected: Value = serde_json::from_str(&assert_ends(&expected, 0)).unwrap();
+        assert_eq!((&report["types"], &report["grants"]), (&expected["types"], &expected["grants"]));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_retool::agent::sync::{Error, Options, Syncer};
+use baton_retool::agent::sync::{Error, Options, Syncer, Workers};
 use baton_retool::proto::any;
 use baton_retool::proto::connector::resource_type::Trait;
 use baton_retool::proto::connector::{EnqueuePageTokens, GrantExpandable, TypeScopedGrants};
@@ -15,11 +15,21 @@ use crate::support::scripted::{Page, Script};
 
 /// Runs a sync that is stopped during this call.
 async fn stopped_at(script: &Script, method: &'static str, target: &str, token: &str) -> Memory {
+    stopped_with(Options::default(), script, method, target, token).await
+}
+
+async fn stopped_with(
+    options: Options,
+    script: &Script,
+    method: &'static str,
+    target: &str,
+    token: &str,
+) -> Memory {
     let stop = CancellationToken::new();
     let trigger = stop.clone();
     script.before(method, target, token, move || trigger.cancel());
     // The call does not return before the sync sees the cancellation.
-    let syncer = Syncer::new(script.channel().await, Options::default()).stopped_by(stop);
+    let syncer = Syncer::new(script.channel().await, options).stopped_by(stop);
     let (outcome, memory) = syncer.run(Memory::default()).await;
     assert!(matches!(outcome, Err(Error::Stopped)), "{outcome:?}");
     let memory = memory.unwrap();
@@ -197,6 +207,34 @@ async fn resumes_a_sync_of_a_go_agent_in_its_phase() {
         memory.finished.unwrap(),
         r#"{"current_action_id":40,"completed_actions_count":32,"version":1}"#
     );
+}
+
+#[tokio::test]
+async fn only_a_sync_with_the_same_scope_is_resumed() {
+    let scope = |source: &str, types: &[&str]| Options {
+        source: source.to_owned(),
+        resource_types: types.iter().map(|&id| id.to_owned()).collect(),
+        ..Options::default()
+    };
+    for (first, second, is_resumed) in [
+        (scope("a", &["user", "group"]), scope("a", &["group", "user", "group"]), true),
+        (scope("a", &[]), Options { workers: Workers::Count(3), ..scope("a", &[]) }, true),
+        (scope("a", &[]), scope("b", &[]), false),
+        (scope("a", &["user"]), scope("a", &[]), false),
+        (scope("a", &[]), scope("a", &["user"]), false),
+    ] {
+        let script = small();
+        let left = stopped_with(first.clone(), &script, "ListResources", "user", "").await;
+        assert!(left.checkpoint()["baton_retool_scope"].is_string());
+        script.forget();
+        let memory = Memory { unfinished: left.checkpoints.last().cloned(), ..left };
+        let (outcome, memory) = sync_with(&script, second.clone(), memory).await;
+        assert_eq!(outcome.unwrap().resumed, is_resumed, "{first:?} {second:?}");
+        let first_call = if is_resumed { "ListResources user" } else { "ListResourceTypes" };
+        assert_eq!(script.said()[1], first_call, "{first:?} {second:?}");
+        // A complete sync is not resumed, so its checkpoint has no scope.
+        assert!(!memory.finished.unwrap().contains("scope"));
+    }
 }
 
 #[tokio::test]

@@ -40,30 +40,49 @@ pub struct Started {
     pub sync_id: String,
     /// The state of the last checkpoint; empty for a new sync, and for one that must start over.
     pub token: String,
+    /// When the sync began, in the format of the file.
+    pub started_at: String,
     /// Whether an earlier run began the sync, so that rows may exist.
     pub resumed: bool,
 }
 
-/// Starts a sync in `main`, or moves an unfinished one of the same kind from `old`.
-pub(super) fn start(database: &Connection, kind: SyncKind) -> rusqlite::Result<Started> {
+/// A running sync, and the unfinished one that it replaces.
+pub(super) struct Begun {
+    pub(super) started: Started,
+    /// The id of the unfinished sync whose state was rejected.
+    pub(super) rejected: Option<String>,
+}
+
+/// Starts a sync in `main`, or moves an unfinished one of the same kind from `old` if `resumes` accepts the state
+/// of its last checkpoint.
+pub(super) fn start(
+    database: &Connection,
+    kind: SyncKind,
+    resumes: &dyn Fn(&str) -> bool,
+) -> rusqlite::Result<Begun> {
+    let mut rejected = None;
     if kind != SyncKind::Partial
-        && let Some((sync_id, token)) = unfinished(database, kind)?
+        && let Some(started) = unfinished(database, kind)?
     {
-        take_over(database, &sync_id)?;
-        return Ok(Started { sync_id, token, resumed: true });
+        if resumes(&started.token) {
+            take_over(database, &started.sync_id)?;
+            return Ok(Begun { started, rejected });
+        }
+        rejected = Some(started.sync_id);
     }
     let parent = match kind {
         SyncKind::Partial => latest_full(database)?.unwrap_or_default(),
         SyncKind::Full | SyncKind::ResourcesOnly => String::new(),
     };
     let sync_id = Ksuid::new(None::<time::OffsetDateTime>, None).to_string();
+    let started_at = clock::now(database)?;
     database.execute(
         "INSERT INTO main.v1_sync_runs
              (sync_id, started_at, sync_token, sync_type, parent_sync_id, grants_backfilled)
          VALUES (?1, ?2, '', ?3, ?4, 1)",
-        params![sync_id, clock::now(database)?, kind.as_str(), parent],
+        params![sync_id, started_at, kind.as_str(), parent],
     )?;
-    Ok(Started { sync_id, token: String::new(), resumed: false })
+    Ok(Begun { started: Started { sync_id, token: String::new(), started_at, resumed: false }, rejected })
 }
 
 /// Writes the state from which the sync can be resumed.
@@ -87,14 +106,21 @@ pub(super) fn finish(database: &Connection, token: &str) -> rusqlite::Result<()>
     Ok(())
 }
 
-fn unfinished(database: &Connection, kind: SyncKind) -> rusqlite::Result<Option<(String, String)>> {
+fn unfinished(database: &Connection, kind: SyncKind) -> rusqlite::Result<Option<Started>> {
     database
         .query_row(
-            "SELECT sync_id, sync_token FROM old.v1_sync_runs
+            "SELECT sync_id, sync_token, started_at FROM old.v1_sync_runs
              WHERE ended_at IS NULL AND sync_type = ?1 AND started_at >= ?2
              ORDER BY started_at DESC, sync_id DESC LIMIT 1",
             params![kind.as_str(), clock::ago(database, RESUMED_FOR)?],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| {
+                Ok(Started {
+                    sync_id: row.get(0)?,
+                    token: row.get(1)?,
+                    started_at: row.get(2)?,
+                    resumed: true,
+                })
+            },
         )
         .optional()
 }

@@ -22,16 +22,18 @@ pub(super) struct Sealed {
     pub(super) grants: u64,
 }
 
-/// Writes the file. All rows are written again, so that nothing is deleted and no page is free.
+/// Writes the file. All rows are written again, so that nothing is deleted and no page is free. The `replaced` syncs
+/// of the old file are left out.
 pub(super) fn seal(
     target: &Target,
     workspace: &Workspace,
     options: &StoreOptions,
     sync_id: &str,
+    replaced: &[Option<String>],
     expansion: Option<Expansion>,
 ) -> Result<Sealed, Error> {
     let path = workspace.file("sealed.db");
-    let copied = copy(&path, workspace, options, sync_id).map_err(failed("write", workspace))?;
+    let copied = copy(&path, workspace, options, replaced).map_err(failed("write", workspace))?;
     let sources = Sources {
         old: workspace.file(OLD),
         kept: copied.kept,
@@ -65,7 +67,7 @@ fn copy(
     path: &Path,
     workspace: &Workspace,
     options: &StoreOptions,
-    sync_id: &str,
+    replaced: &[Option<String>],
 ) -> rusqlite::Result<Copied> {
     let database = Connection::open(path)?;
     tune(&database)?;
@@ -73,8 +75,7 @@ fn copy(
     attach(&database, &workspace.file(OLD), "old")?;
     attach(&database, &workspace.file(CURRENT), "current")?;
     let mut syncs = candidates(&database, "old")?;
-    // A resumed sync has moved to the current database.
-    syncs.retain(|sync| sync.id != sync_id);
+    syncs.retain(|sync| !replaced.iter().flatten().any(|id| *id == sync.id));
     let current = candidates(&database, "current")?;
     let finished = current.iter().any(|sync| sync.ended_at.is_some());
     if finished && !options.skip_cleanup {

@@ -13,7 +13,7 @@ use crate::agent::c1z::lock::LockFile;
 use crate::agent::c1z::lookup::{self, Order, Page, Read, RowId};
 use crate::agent::c1z::options::StoreOptions;
 use crate::agent::c1z::rows::{self, Refusal};
-use crate::agent::c1z::runs::{self, Started, SyncKind};
+use crate::agent::c1z::runs::{self, Begun, Started, SyncKind};
 use crate::agent::c1z::workspace::Workspace;
 use crate::agent::c1z::{Error, schema, seal};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
@@ -42,6 +42,8 @@ pub struct Store {
     /// `main` holds the running sync, `old` the content of the file.
     database: Connection,
     sync_id: Option<String>,
+    /// The unfinished sync that this sync replaces.
+    rejected: Option<String>,
     grant_ids: GrantIds,
     expansion: Option<Expansion>,
     // The field order matters: the database closes before its folder is removed, and the lock is released
@@ -80,6 +82,7 @@ impl Store {
             target,
             database,
             sync_id: None,
+            rejected: None,
             grant_ids: GrantIds::default(),
             expansion: None,
             workspace,
@@ -93,11 +96,23 @@ impl Store {
     /// # Errors
     /// [`Error::Database`]; this also applies to every method that documents no other error.
     pub fn start(&mut self, kind: SyncKind) -> Result<Started, Error> {
-        let started = runs::start(&self.database, kind).map_err(self.failed("write"))?;
+        self.start_or_resume(kind, &|_| true)
+    }
+
+    /// Starts a sync like [`Store::start`], but resumes an unfinished sync only if `resumes` accepts the state of its
+    /// last checkpoint. The file does not keep a rejected sync.
+    pub fn start_or_resume(
+        &mut self,
+        kind: SyncKind,
+        resumes: &dyn Fn(&str) -> bool,
+    ) -> Result<Started, Error> {
+        let Begun { started, rejected } =
+            runs::start(&self.database, kind, resumes).map_err(self.failed("write"))?;
         if started.resumed {
             self.grant_ids.index(&self.database).map_err(self.failed("write"))?;
         }
         self.sync_id = Some(started.sync_id.clone());
+        self.rejected = rejected;
         Ok(started)
     }
 
@@ -238,10 +253,13 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] and [`Error::Database`], mostly because of a full disk; the old file is unchanged.
     pub fn close(self) -> Result<Option<Saved>, Error> {
-        let Self { options, target, database, sync_id, grant_ids: _, expansion, workspace, lock } = self;
+        let Self { options, target, database, sync_id, rejected, grant_ids: _, expansion, workspace, lock } =
+            self;
         let Some(sync_id) = sync_id else { return Ok(None) };
         drop(database);
-        let sealed = seal::seal(&target, &workspace, &options, &sync_id, expansion)?;
+        // A resumed sync has moved to the current database.
+        let replaced = [Some(sync_id.clone()), rejected];
+        let sealed = seal::seal(&target, &workspace, &options, &sync_id, &replaced, expansion)?;
         drop(workspace);
         drop(lock);
         Ok(Some(Saved { path: target.path().to_owned(), bytes: sealed.bytes, grants: sealed.grants }))

@@ -92,10 +92,11 @@ fn nothing<T>() -> Page<T> {
 }
 
 impl<V: Visitor> Storage for Tally<V> {
-    fn start(&mut self, _: Kind) -> Result<Started, StorageError> {
+    fn start(&mut self, _: Kind, _: &dyn Fn(&str) -> bool) -> Result<Started, StorageError> {
         Ok(Started {
             sync_id: Ksuid::new(None::<time::OffsetDateTime>, None).to_string(),
             token: String::new(),
+            started_at: String::new(),
             resumed: false,
         })
     }

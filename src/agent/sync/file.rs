@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::agent::c1z::{Error, Expanded, Order, RowId, Store, SyncKind};
+use crate::agent::c1z::{self, Error, Expanded, Order, RowId, Store, SyncKind};
 use crate::agent::sync::storage::{Kind, Page, Started, Storage, StorageError};
 use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, ResourceType};
 
@@ -10,14 +10,14 @@ use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, Resource
 const PAGE: usize = 10_000;
 
 impl Storage for Store {
-    fn start(&mut self, kind: Kind) -> Result<Started, StorageError> {
+    fn start(&mut self, kind: Kind, resumes: &dyn Fn(&str) -> bool) -> Result<Started, StorageError> {
         let kind = match kind {
             Kind::Full => SyncKind::Full,
             Kind::Partial => SyncKind::Partial,
             Kind::ResourcesOnly => SyncKind::ResourcesOnly,
         };
-        let started = Store::start(self, kind)?;
-        Ok(Started { sync_id: started.sync_id, token: started.token, resumed: started.resumed })
+        let c1z::Started { sync_id, token, started_at, resumed } = self.start_or_resume(kind, resumes)?;
+        Ok(Started { sync_id, token, started_at, resumed })
     }
 
     fn put_resource_types(&mut self, resource_types: &[ResourceType]) -> Result<(), StorageError> {

@@ -30,7 +30,12 @@ impl<S: Storage> Run<S> {
             tracing::warn!(count, "left out {what}");
         }
         self.check_exclusion_groups().await?;
-        let token = locked(&self.state).text().map_err(|error| Error::Broken(error.to_string()))?;
+        let token = {
+            let mut state = self.state();
+            // A complete sync is not resumed.
+            state.scope = None;
+            state.text().map_err(|error| Error::Broken(error.to_string()))?
+        };
         self.seal(token).await?;
         if let Err(error) = self.connector.cleanup(&self.active_sync_id).await {
             tracing::warn!(%error, "the sync is complete, but the connector failed to clean up");

@@ -14,6 +14,8 @@ pub struct Outcome {
     pub sync_id: String,
     /// The scope of the sync.
     pub kind: Kind,
+    /// When the sync began, as local time.
+    pub started_at: String,
     /// An earlier run began the sync. Counts and durations cover this run only.
     pub resumed: bool,
     /// The counts of each resource type, in the connector's order.

@@ -16,6 +16,7 @@ use crate::agent::sync::meter::Meter;
 use crate::agent::sync::options::Options;
 use crate::agent::sync::outcome::{Counts, Outcome};
 use crate::agent::sync::retry::Attempts;
+use crate::agent::sync::scope::ScopeId;
 use crate::agent::sync::state::{Action, ActionId, Operation, State};
 use crate::agent::sync::storage::{Kind, Started, Storage};
 use crate::agent::sync::thread::Storing;
@@ -99,11 +100,29 @@ impl<S: Storage> Run<S> {
             Some(reader) => external::matching_types(reader).map_err(Error::External)?,
             None => BTreeSet::new(),
         };
-        let started = store.read(move |storage| storage.start(kind)).await?;
-        let state = State::parse(&started.token);
+        let scope = ScopeId::of(&options);
+        let expected = scope.clone();
+        let resumes = move |checkpoint: &str| {
+            let accepted = expected.accepts(checkpoint);
+            if !accepted {
+                tracing::warn!(
+                    "the unfinished sync in the file has another database or other settings; it is discarded, and a new sync begins"
+                );
+            }
+            accepted
+        };
+        let started = store.read(move |storage| storage.start(kind, &resumes)).await?;
+        let mut state = State::parse(&started.token);
+        state.scope = Some(scope);
         if started.resumed {
             let phase = state.top().map_or("none", |(_, action)| action.operation.name());
-            tracing::info!(sync_id = started.sync_id, phase, done = state.completed(), "resuming a sync");
+            tracing::info!(
+                sync_id = started.sync_id,
+                started_at = started.started_at,
+                phase,
+                done = state.completed(),
+                "resuming a sync"
+            );
         } else {
             tracing::info!(sync_id = started.sync_id, kind = kind.name(), "beginning a sync");
         }
@@ -157,6 +176,7 @@ impl<S: Storage> Run<S> {
         Outcome {
             sync_id: self.started.sync_id.clone(),
             kind: self.kind,
+            started_at: self.started.started_at.clone(),
             resumed: self.started.resumed,
             types: in_order,
             expanded: *locked(&self.expanded),

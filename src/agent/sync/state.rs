@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::agent::sync::scope::ScopeId;
 use crate::agent::sync::subject::Subject;
 
 /// Version of a text that every agent supports.
@@ -103,6 +104,8 @@ pub(crate) struct State {
     pub(crate) should_skip_entitlements_and_grants: bool,
     /// No grants are listed.
     pub(crate) should_skip_grants: bool,
+    /// What the sync reads; `None` if another agent wrote the text.
+    pub(crate) scope: Option<ScopeId>,
     kept: Map<String, Value>,
 }
 
@@ -127,6 +130,9 @@ struct Text {
     should_skip_grants: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     completed_actions_count: u64,
+    /// Agents of the Go SDK ignore this field.
+    #[serde(rename = "baton_retool_scope", default, skip_serializing_if = "Option::is_none")]
+    scope: Option<ScopeId>,
     #[serde(flatten)]
     kept: Map<String, Value>,
     #[serde(default)]
@@ -252,6 +258,7 @@ impl State {
             should_fetch_related_resources: text.should_fetch_related_resources,
             should_skip_entitlements_and_grants: text.should_skip_entitlements_and_grants,
             should_skip_grants: text.should_skip_grants,
+            scope: text.scope,
             kept,
         })
     }
@@ -277,6 +284,7 @@ impl State {
             should_skip_entitlements_and_grants: self.should_skip_entitlements_and_grants,
             should_skip_grants: self.should_skip_grants,
             completed_actions_count: self.completed,
+            scope: self.scope.clone(),
             kept: self.kept.clone(),
             version,
         })

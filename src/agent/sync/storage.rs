@@ -14,12 +14,12 @@ use crate::proto::connector::{Entitlement, Grant, Resource, ResourceId, Resource
 /// id, and the last write of an id wins. A page begins at a cursor, which is a decimal number, as in the
 /// unfinished syncs of the Go SDK's agents; an empty cursor begins at the first row.
 pub trait Storage: Send + 'static {
-    /// Begins a sync, or resumes an unfinished one of the same kind. Partial syncs always start from the
-    /// beginning.
+    /// Begins a sync, or resumes an unfinished one of the same kind if `resumes` accepts the checkpoint of its
+    /// pending actions. A rejected sync is removed. Partial syncs always start from the beginning.
     ///
     /// # Errors
     /// The storage cannot be written.
-    fn start(&mut self, kind: Kind) -> Result<Started, StorageError>;
+    fn start(&mut self, kind: Kind, resumes: &dyn Fn(&str) -> bool) -> Result<Started, StorageError>;
 
     /// Adds or replaces resource types.
     ///
@@ -142,6 +142,8 @@ pub struct Started {
     pub sync_id: String,
     /// The checkpoint of the pending actions; empty for a new sync.
     pub token: String,
+    /// When it began, as local time; empty if the storage keeps no time.
+    pub started_at: String,
     /// An earlier run began it.
     pub resumed: bool,
 }

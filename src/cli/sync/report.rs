@@ -42,6 +42,13 @@ pub(super) fn as_table(outcome: &Outcome, saved: &Saved, closing: &Closing) -> S
     time_line(&mut text, "everything", outcome.elapsed + closing.elapsed, &calls);
     text.push('\n');
     // Writing to a String cannot fail.
+    if outcome.resumed {
+        let began = outcome.started_at.split('.').next().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "continued the unfinished sync that began at {began}; the rows above are of this run"
+        );
+    }
     if outcome.warnings > 0 {
         let _ = writeln!(text, "{} listings were skipped; see the warnings above", count(outcome.warnings));
     }
@@ -102,6 +109,7 @@ pub(super) fn as_json(outcome: &Outcome, saved: &Saved, closing: &Closing) -> St
         "bytes": saved.bytes,
         "sync_id": outcome.sync_id,
         "kind": outcome.kind.name(),
+        "started_at": outcome.started_at,
         "resumed": outcome.resumed,
         "types": types,
         "grants": saved.grants,

@@ -115,14 +115,18 @@ impl ConnectionSettings {
     /// User, hosts, database and SSL mode for logs, without passwords and without characters that could break
     /// a line.
     pub(crate) fn describe(&self) -> String {
-        let hosts: Vec<String> = self.hosts.iter().map(describe_host).collect();
         format!(
-            "postgres://{}@{}/{} (sslmode={})",
+            "postgres://{}@{} (sslmode={})",
             url::encode(&self.user),
-            hosts.join(","),
-            url::encode(&self.database),
+            self.describe_database(),
             self.ssl.mode
         )
+    }
+
+    /// Hosts and database, as in a URL.
+    pub(crate) fn describe_database(&self) -> String {
+        let hosts: Vec<String> = self.hosts.iter().map(describe_host).collect();
+        format!("{}/{}", hosts.join(","), url::encode(&self.database))
     }
 }
 

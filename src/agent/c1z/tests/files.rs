@@ -80,6 +80,32 @@ fn an_empty_file_is_a_new_store() -> Outcome {
 }
 
 #[test]
+fn a_rejected_unfinished_sync_is_replaced() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("sync.c1z");
+    let made = Organization::nested();
+    made.sync(&path)?;
+    let mut store = open(&path)?;
+    let first = store.start(SyncKind::Full)?;
+    made.put(&mut store)?;
+    store.checkpoint("{\"version\":1,\"here\":true}")?;
+    store.close()?;
+
+    let mut store = open(&path)?;
+    let second = store.start_or_resume(SyncKind::Full, &|state| !state.contains("here"))?;
+    assert!(!second.resumed && second.token.is_empty());
+    assert_ne!(second.sync_id, first.sync_id);
+    assert!(store.resource_types()?.is_empty());
+    store.checkpoint("{\"version\":1}")?;
+    store.close()?;
+    let file = database(&path)?;
+    let unfinished = rows(&file, "SELECT sync_id FROM v1_sync_runs WHERE ended_at IS NULL")?;
+    assert_eq!(unfinished, [second.sync_id]);
+    assert_eq!(number(&file, "SELECT count(DISTINCT sync_id) FROM v1_grants")?, 1);
+    Ok(())
+}
+
+#[test]
 fn an_interrupted_sync_is_resumed() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("sync.c1z");

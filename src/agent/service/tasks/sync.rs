@@ -166,6 +166,7 @@ fn options(settings: &Options, task: SyncFullTask) -> Options {
     };
     Options {
         workers: settings.workers,
+        source: settings.source.clone(),
         external: settings.external.clone(),
         skip_full_sync: false,
         resource_types,
