@@ -174,6 +174,12 @@ impl<'a> Transaction<'a> {
     /// server is silent during a commit: it is unknown whether the commit took effect. Any other error of a
     /// commit means that the server has rolled back.
     pub(crate) async fn end(mut self, end: End) -> Result<(), PostgresError> {
+        if end == End::Rollback {
+            // On a lost session, this does not wait for an answer: the server rolls back when the session ends.
+            roll_back(&self.lease).await?;
+            self.open = false;
+            return Ok(());
+        }
         let session = self.lease.session()?;
         let statement = match end {
             // Triggers that defer others run those at the commit.

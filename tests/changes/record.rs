@@ -8,8 +8,11 @@ use serde_json::Value as Json;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
+use crate::changes::faults::{on_its_way, until_blocked};
 use crate::support::changes::{Answered, Changes, Did, Tables, refused};
-use crate::support::postgres::{Database, Provisioning};
+use crate::support::cluster::Cluster;
+use crate::support::http::ask;
+use crate::support::postgres::{Database, Provisioning, Sizes};
 use crate::support::server::{Server, program};
 use crate::support::wire::eventually;
 
@@ -246,4 +249,32 @@ async fn a_dry_run_responds_like_a_real_change_and_changes_nothing() {
     let (real, _server) = Changes::serving(&database, &[]).await;
     let answer = real.grant("group:g100:member", "user/u100").await.unwrap();
     assert_eq!(would(&answer), None, "a real change is not described as a dry run");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_on_a_silent_session_ends_without_waiting_for_a_rollback() {
+    let cluster = Cluster::private();
+    let database = Database::seeded_on(cluster.clone(), Sizes::default()).await;
+    database.execute(WORLD).await;
+    // The write is given up after nine seconds. There is no time left for a second wait.
+    let limits = ["--statement-timeout-seconds", "4", "--request-timeout-seconds", "14"];
+    let flags = [&limits[..], &["--metrics-listen", "127.0.0.1:0"]].concat();
+    let (changes, server) = Changes::serving(&database, &flags).await;
+    let mut client = database.client().await;
+    let lock = client.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE user_groups").await.unwrap();
+    let change = on_its_way(&changes, "group:g100:member", "user/u100");
+    until_blocked(&database).await;
+    cluster.pause();
+    let status = change.await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    let record = server.wait_for_log(|line| line["msg"] == "change");
+    assert_eq!(record["outcome"], "failed", "{record}");
+    // The rollback is a statement like others, and would wait as long as the write did.
+    let listening = server.wait_for_log(|line| line["msg"] == "metrics listening");
+    let metrics = ask(listening["address"].as_str().unwrap().parse().unwrap(), "GET", "/metrics").body;
+    let is_end =
+        |line: &&str| ["transaction.end", "transaction.rollback"].iter().any(|name| line.contains(name));
+    assert_eq!(metrics.lines().find(is_end), None);
+    cluster.resume();
 }
