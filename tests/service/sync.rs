@@ -119,6 +119,11 @@ async fn settings_apply_if_the_task_does_not_override_them() {
     let reader = uploaded(&stage.c1, &id);
     let rows = reader.reader().resources(&ResourceFilter::default(), None, usize::MAX).unwrap().rows;
     assert!(!rows.is_empty() && rows.iter().all(|row| row.id.as_ref().unwrap().resource_type == "org"));
+    // An upload of nothing would say that the page does not exist.
+    let targeted_sync_resources = vec![resource("page", "p1")];
+    let excluded = SyncFullTask { targeted_sync_resources, ..Default::default() };
+    let ended = stage.c1.run(TaskType::SyncFull(excluded)).await;
+    ended.assert_failed(2, "none of the resources to sync has a type that is synced", false);
     let empty = Stage::new(&["--skip-full-sync"]).await;
     let id = empty.c1.give(sync());
     empty.c1.finished(&id).await;

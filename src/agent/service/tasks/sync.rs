@@ -83,6 +83,13 @@ async fn read(
     if asked_for > 0 && options.targets.is_empty() {
         return Err(SyncError::Broken("none of the resources to sync has an id".to_owned()));
     }
+    if options.wants_no_target() {
+        // An empty sync would say that the resources do not exist.
+        return Err(SyncError::Broken(
+            "none of the resources to sync has a type that is synced; correct --sync-resource-types"
+                .to_owned(),
+        ));
+    }
     let temp_dir = context.sync.temp_dir.clone();
     let opened = blocking(move || {
         let folder = Workspace::create(temp_dir.as_deref())?;
