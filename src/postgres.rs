@@ -1,7 +1,7 @@
 //! A Postgres client for any program: connection strings as libpq reads them, TLS, a pool of sessions, statements
 //! that are cancelled when their caller stops waiting, and transactions.
 //!
-//! Nothing here knows which database it talks to.
+//! It does not depend on the schema of a database.
 
 pub(crate) mod connection_string;
 pub(crate) mod consistent;

@@ -30,8 +30,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let (stop, at_once) = (stop_requested(), stop_requested_twice());
     handle_other_signals();
-    // If the program is meant to poll ConductorOne itself, this is the only sign of the mistake. In the child
-    // of an agent, the variable belongs to the agent.
+    // An operator who expects service mode sees the wrong command only here. In the child of an agent, the variable
+    // belongs to the agent.
     if Sources::of_process().variable(CLIENT_ID).is_some() {
         tracing::warn!(
             "{CLIENT_ID} has no effect on `serve`, which only answers the calls of an agent; run the program without a command to get tasks from ConductorOne"

@@ -52,7 +52,7 @@ pub(super) fn command() -> Command {
         )
         .subcommand(
             Command::new("access")
-                .about("List what a user has access to, one line per way to get it")
+                .about("List what a user has access to, one line for each path to it")
                 .after_help("Examples:\n  baton-retool show access ada@example.com\n  baton-retool show access u5 --output json")
                 .arg(
                     Arg::new("user")

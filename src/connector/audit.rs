@@ -160,7 +160,7 @@ impl Record {
                 "change requested"
             );
         };
-        // Set before the line is written: a signal that arrives in between finds a change that may be made.
+        // Set before the line is written, so that a change that a signal interrupts meanwhile counts as one that may be made.
         self.changes.begun.store(true, Ordering::SeqCst);
         logs::recorded(log).await.map_err(Error::Unrecorded)?;
         self.announced.store(true, Ordering::SeqCst);

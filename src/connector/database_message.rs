@@ -1,6 +1,6 @@
 //! Database errors for operators: what happened, in which database, and which setting to change.
 //!
-//! The modules below know neither our flags nor how an agent reacts, so this module adds that advice.
+//! The modules below depend neither on the flags of the program nor on how agents react, so this module adds the advice.
 
 use crate::postgres::error::PostgresError;
 use crate::retool::error::DatabaseError;

@@ -1,6 +1,7 @@
 //! Messages about refused changes for callers.
 //!
-//! Retool's own modules know neither our flags nor who creates managed groups, so this module adds that.
+//! The modules of Retool's database depend neither on the flags of the program nor on who creates managed groups, so this
+//! module adds both.
 
 use crate::retool::change::Refusal;
 

@@ -1,6 +1,6 @@
 //! Messages about failures of Retool's REST API for operators: what happened, and which setting to change.
 //!
-//! The client knows neither our flags nor the purpose of the token, so this module adds that advice.
+//! The client depends neither on the flags of the program nor on the purpose of the token, so this module adds the advice.
 
 use crate::retool::api::error::Problem;
 

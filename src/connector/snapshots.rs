@@ -82,7 +82,7 @@ const MAX_HELD: usize = 8;
 const IDLE: Duration = Duration::from_secs(5 * 60);
 /// Timeout of a read. After it, statements serve the call within the call's own deadline.
 const READ_LIMIT: Duration = Duration::from_secs(60);
-/// If callers give up on a read after this time, the read takes longer than they wait.
+/// If callers cancel a read after this time or later, their timeout is too short for it.
 const SLOW: Duration = Duration::from_secs(10);
 /// Pause after a read that cannot succeed soon.
 const PAUSE: Duration = Duration::from_secs(10 * 60);

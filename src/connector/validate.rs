@@ -16,7 +16,7 @@ use crate::retool::api::error::Problem;
 use crate::retool::diagnosis::crossing_memberships;
 use crate::retool::privileges::Privileges;
 
-/// Waits between the attempts of [`Connector::validate`], because an agent calls it once and gives up.
+/// Waits between the attempts of [`Connector::validate`], because an agent calls it once and does not retry.
 const VALIDATE_WAITS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
@@ -29,7 +29,7 @@ const VALIDATE_WAITS: [Duration; 5] = [
 static LINES: LazyLock<Repeats> = LazyLock::new(|| Repeats::new(20));
 
 impl Connector {
-    /// Validates the configuration for an agent, which calls it once and gives up. It therefore waits up to
+    /// Validates the configuration for an agent, which calls it once and does not retry. It therefore waits up to
     /// 15 seconds for an outage to end. Then it calls the REST API once, if configured, and returns its rate
     /// limits as an annotation. A sync does not need that API, so most of its failures are only logged as
     /// warnings (decision rest-in-validate).
@@ -40,7 +40,7 @@ impl Connector {
     pub(crate) async fn validate(&self) -> Result<Vec<Any>, Error> {
         let privileges = self.validate_database().await?;
         let Some(api) = &self.context.api else {
-            // With the REST API, changes of accounts may be the only ones that are wanted (decision
+            // With the REST API, a role without privileges for changes can still allow changes of accounts (decision
             // useless-provisioning).
             if self.provisioning {
                 privileges.require_any_change()?;

@@ -71,7 +71,7 @@ async fn closed(mut stream: TcpStream) {
 }
 
 #[tokio::test]
-async fn a_caller_over_its_connections_is_refused_while_all_of_them_have_calls() {
+async fn a_call_is_unavailable_while_calls_use_all_connections() {
     let database = Database::small().await;
     // One connection is left to callers that have made no call.
     let server = Server::start(&database, &["--max-connections", "3"]);

@@ -10,7 +10,7 @@
 //! of pages of the file and the references in its first part: the roots, at the page numbers that the
 //! database chose, and the page count. Several threads ([`stream`]) then write the remaining pages in the
 //! order of the file, in the published format of SQLite 3 files ([`pages`], [`record`]), and the pages are
-//! packed as they arrive. Unpacked pages are never written to disk, which would double the time. Tests let
+//! compressed as they arrive. Uncompressed pages are never written to disk, which would double the time. Tests let
 //! the database check the result.
 
 mod coded;

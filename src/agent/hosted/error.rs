@@ -51,7 +51,7 @@ pub(crate) enum HostedError {
     },
     /// The token endpoint rejects this client.
     #[error(
-        "ConductorOne refused a token: {url} answered {status}{}; check BATON_LAMBDA_CLIENT_ID, BATON_LAMBDA_CLIENT_SECRET and the role of the function",
+        "ConductorOne issued no access token: {url} answered {status}{}; check BATON_LAMBDA_CLIENT_ID, BATON_LAMBDA_CLIENT_SECRET and the role of the function",
         error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default()
     )]
     Refused {

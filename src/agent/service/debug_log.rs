@@ -54,8 +54,8 @@ impl DebugLog {
         &self.file
     }
 
-    /// Removes the log if `writing` writes it. The log of another task stays, also if it has the same name by
-    /// now: it is not complete.
+    /// Removes the log if `writing` writes it. The log of another task stays, even if it has the same name:
+    /// it is not complete.
     pub(super) fn remove_if_of(self, writing: &Writing) {
         let is_ours = |there: &Metadata| writing.is_to(there.dev(), there.ino());
         let removed = match fs::symlink_metadata(&self.path) {

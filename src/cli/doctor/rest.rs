@@ -53,13 +53,13 @@ fn explained(problem: &Problem, found: String) -> Line {
     let line = Line::failed(Check::Rest, found);
     match problem {
         Problem::Refused { status: 401, .. } => line
-            .means("Retool does not know the token: it is wrong, was revoked or has expired.")
-            .fix("create one in Retool's settings, under API, with Users > Read and Users > Write, and set --retool-api-token to it"),
+            .means("Retool rejects the token: it is wrong, was revoked or has expired.")
+            .fix("create one in Retool's settings, under API, with Users > Read (users:read) and Users > Write (users:write), and set --retool-api-token to it"),
         Problem::Refused { status: 403, .. } => line
             .means("The token is valid but lacks a scope.")
-            .fix("add Users > Read and Users > Write to it in Retool's settings, under API, or create a token with both"),
+            .fix("add Users > Read (users:read) and Users > Write (users:write) to it in Retool's settings, under API, or create a token with both"),
         Problem::Refused { status: 404, .. } => line
-            .means("The request was only for the list of users, so the base URL is wrong.")
+            .means("Every REST API of version 2 has this list, so the base URL is wrong.")
             .fix(ELSEWHERE),
         Problem::Refused { status: 429, .. } => line
             .means("It accepts no more requests at present, because clients send too many.")
@@ -68,7 +68,7 @@ fn explained(problem: &Problem, found: String) -> Line {
             .means("Retool, or a proxy in front of it, has an error.")
             .fix("check Retool, then retry"),
         Problem::Refused { .. } => line
-            .means("It rejects a plain request for users: it is another version of Retool, or not Retool.")
+            .means("It rejects a valid request for users: it is an unsupported version of Retool, or not Retool.")
             .fix(ELSEWHERE)
             .fix(UPDATE),
         Problem::Unreachable { .. } => line

@@ -25,7 +25,7 @@ fn of_schema_risks(found: &SchemaRisks, provisioning: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     if !found.shadowing_objects.is_empty() {
         let means = if provisioning {
-            "Retool and its triggers can use them instead. The statements of baton-retool do not, and it makes no change until they are gone."
+            "Retool and its triggers can use them instead. The statements of baton-retool do not, and it makes no change until they are removed."
         } else {
             "Retool and its triggers can use them instead. The statements of baton-retool do not."
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A token bucket: some reads at once, then one per interval. Agents start syncs less often. If a caller
-/// makes up names of syncs, statements serve the calls beyond the limit.
+/// invents ids of syncs, statements serve the calls beyond the limit.
 pub(super) struct Allowance {
     left: u32,
     /// The start of the current interval.

@@ -95,7 +95,7 @@ impl Feature {
     }
 }
 
-/// Set only if the role may; existing roles lack the privilege.
+/// A change sets this column only if the role has the privilege, which roles of older scripts lack.
 pub(crate) const PAGES_UPDATED_AT: Need = Need::Update(Column { table: "group_pages", name: "updatedAt" });
 
 /// The rights that a new group has by default, and whether the role may set them. They differ between

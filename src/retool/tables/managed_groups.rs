@@ -231,7 +231,7 @@ impl ManagedGroup {
         );
         let (made, found) = tokio::join!(make, self.find(transaction));
         let made: Option<GroupId> = made?.pop();
-        // Nobody else sees a new group before the commit, so only a trigger can have altered it.
+        // Other sessions do not see a new group before the commit, so only a trigger can have altered it.
         let found = found?.filter(|found| made.is_none_or(|made| found.group == made));
         let found = found.ok_or_else(|| transaction.kept_from_writing("groups"))?;
         self.check(&found)?;

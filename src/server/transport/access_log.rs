@@ -2,7 +2,7 @@
 //! duration, the number of rows and the sync.
 //!
 //! Field names and levels are those of the Go connector. If a peer has many failed calls, some lines are
-//! left out, and the next line has their number (`left_out`). Text that the caller made up is not logged: by
+//! left out, and the next line has their number (`left_out`). Text that the caller chooses is not logged: by
 //! mistake or on purpose, it could contain a person's e-mail address or a token.
 
 use std::collections::HashMap;

@@ -15,7 +15,7 @@ const REFLECTION: &str = "/grpc.reflection.";
 pub(crate) enum CallKind {
     /// One message, one answer.
     Ordinary,
-    /// One message, one answer, and hardly any work.
+    /// One message, one answer, and little work.
     HealthCheck,
     /// One message, and an answer that does not end.
     HealthWatch,
