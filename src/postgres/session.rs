@@ -124,11 +124,15 @@ impl Session {
         self.statement_timeout.saturating_add(GRACE)
     }
 
-    /// Whether the session must not be used again: lost, abandoned during a statement, or too old.
+    /// Whether the session is lost, or was abandoned during a statement.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.broken.load(Ordering::Relaxed) || self.client.is_closed()
+    }
+
+    /// Whether the session must not be used again: lost, or too old.
     pub(crate) fn is_spent(&self) -> bool {
         // A session serves at least once, even with a very short lifetime.
-        let too_old = self.used && Instant::now() >= self.expires;
-        self.broken.load(Ordering::Relaxed) || self.client.is_closed() || too_old
+        self.is_lost() || (self.used && Instant::now() >= self.expires)
     }
 
     /// Marks the session as used.

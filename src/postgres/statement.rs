@@ -82,7 +82,7 @@ pub(crate) async fn guarded<T>(
 /// The session is lost, or the errors of the rollback.
 pub(super) async fn roll_back(lease: &Lease<'_>) -> Result<(), PostgresError> {
     let session = lease.session()?;
-    if session.is_spent() {
+    if session.is_lost() {
         return Err(PostgresError::Interrupted { reason: "the session was lost".into(), session_lost: true });
     }
     let rolled_back = async {

@@ -181,16 +181,10 @@ impl<'a> Transaction<'a> {
             return Ok(());
         }
         let session = self.lease.session()?;
-        let statement = match end {
-            // Triggers that defer others run those at the commit.
-            End::Commit => format!("{}; COMMIT", session.search_path_of_triggers()),
-            End::Rollback => "ROLLBACK".to_owned(),
-        };
+        // Triggers that defer others run those at the commit.
+        let statement = format!("{}; COMMIT", session.search_path_of_triggers());
         let ended = async {
-            session.client().batch_execute(&statement).await.map_err(|error| match end {
-                End::Commit => PostgresError::of_commit(&error),
-                End::Rollback => PostgresError::of_write(&error),
-            })
+            session.client().batch_execute(&statement).await.map_err(|error| PostgresError::of_commit(&error))
         };
         let ended = guarded(&self.lease, "transaction.end", ended).await;
         self.open = match &ended {
@@ -200,7 +194,7 @@ impl<'a> Transaction<'a> {
             Err(_) => roll_back(&self.lease).await.is_err(),
         };
         match ended {
-            Err(error @ PostgresError::Silent { .. }) if end == End::Commit => {
+            Err(error @ PostgresError::Silent { .. }) => {
                 Err(PostgresError::Uncertain { reason: error.to_string().into() })
             }
             ended => ended,
