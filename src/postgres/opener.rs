@@ -120,7 +120,7 @@ impl Opener {
         let mut without_tls = None;
         let mut login_refused = false;
         for attempt in self.settings.attempts() {
-            let tried = self.within_timeout(&attempt).await;
+            let tried = self.try_host(&attempt).await;
             match (&tried, attempt.encryption) {
                 (Err(met), Encryption::Tls) if met.tls_offered => {
                     without_tls = Some((attempt.host.clone(), met.reason.clone()));
@@ -172,9 +172,32 @@ impl Opener {
     /// # Errors
     /// The error of the attempt.
     pub(crate) async fn try_once(&self, attempt: &Attempt) -> Result<bool, Failed> {
-        let (_, server) = self.within_timeout(attempt).await?;
+        let (_, server) = self.try_host(attempt).await?;
         let wanted = self.settings.target_session_attrs;
         Ok(wanted == TargetSessionAttrs::PreferStandby || wanted.accepts(server.standby, server.read_only))
+    }
+
+    /// Tries the addresses of a host in turn.
+    async fn try_host(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
+        let attempts = attempt.by_address(self.connect_timeout, self.settings.shuffle_hosts).await;
+        match attempts.split_last() {
+            Some((last, others)) => self.try_each(others, last).await,
+            None => self.try_each(&[], attempt).await,
+        }
+    }
+
+    /// Each attempt has the whole timeout, as with libpq and pgx. The driver would share one timeout between them, so an
+    /// address that drops packets would hide the others. The first server that answers, even with an error, decides.
+    async fn try_each(&self, others: &[Attempt], last: &Attempt) -> Result<(Session, Server), Failed> {
+        for attempt in others {
+            match self.within_timeout(attempt).await {
+                Err(failed) if failed.state.is_none() => {
+                    tracing::debug!(server = %attempt.host, reason = failed.reason, "trying the next address");
+                }
+                ended => return ended,
+            }
+        }
+        self.within_timeout(last).await
     }
 
     async fn within_timeout(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
@@ -331,4 +354,61 @@ fn refuses_options(error: &tokio_postgres::Error) -> bool {
         let message = server.message().to_ascii_lowercase();
         message.contains("startup parameter") || message.contains("command-line options")
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::postgres::connection_string::Environment;
+
+    /// A server that refuses the password of each session.
+    async fn refusing() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let length = usize::try_from(stream.read_u32().await.unwrap()).unwrap();
+                stream.read_exact(&mut vec![0; length - 4]).await.unwrap();
+                let fields = b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed\0\0";
+                stream.write_u8(b'E').await.unwrap();
+                stream.write_u32(u32::try_from(fields.len() + 4).unwrap()).await.unwrap();
+                stream.write_all(fields).await.unwrap();
+            }
+        });
+        address
+    }
+
+    fn opener(address: SocketAddr) -> Opener {
+        let text = format!("host=127.0.0.1 port={} user=me dbname=retool sslmode=disable", address.port());
+        let settings = ConnectionSettings::parse(&text.into(), &Environment::default()).unwrap();
+        Opener {
+            tls: tls::connector(&settings.ssl).unwrap(),
+            settings: Arc::new(settings),
+            connect_timeout: Duration::from_secs(2),
+            statement_timeout: Duration::from_secs(2),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_does_not_hide_the_next_one() {
+        // Its connections are accepted by the system, and nothing is sent.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let refusing = refusing().await;
+        let opener = opener(refusing);
+        let attempt = |address| self::opener(address).settings.attempts()[0].clone();
+        let [silent, closed, refusing] = [silent.local_addr().unwrap(), closed, refusing].map(attempt);
+        let failed = opener.try_each(&[silent.clone(), closed.clone()], &refusing).await.err().unwrap();
+        assert!(failed.login_refused, "{}", failed.reason);
+        // An answer is final, although other addresses follow.
+        let failed = opener.try_each(&[closed, refusing], &silent).await.err().unwrap();
+        assert!(failed.login_refused, "{}", failed.reason);
+    }
 }

@@ -1,9 +1,13 @@
 //! The ways to connect that a connection string allows, in order.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use rand::{Rng, seq::SliceRandom};
 use secrecy::ExposeSecret;
+use tokio::net::lookup_host;
+use tokio::time::timeout;
 use tokio_postgres::config::{self, LoadBalanceHosts};
 
 use crate::postgres::connection_string::hosts::{Address, Host};
@@ -11,6 +15,9 @@ use crate::postgres::connection_string::password_file::PasswordFile;
 use crate::postgres::connection_string::session_settings::ChannelBinding;
 use crate::postgres::connection_string::settings::ConnectionSettings;
 use crate::postgres::tls::SslMode;
+
+/// How many addresses of a host are tried.
+const MAX_ADDRESSES: usize = 8;
 
 /// One way to connect: one server, with or without TLS.
 #[derive(Debug, Clone)]
@@ -77,6 +84,34 @@ impl ConnectionSettings {
 }
 
 impl Attempt {
+    /// One attempt for each of the first addresses of the host; none if the connection string has the address, or if
+    /// the name cannot be looked up within `limit`. The attempt for the host itself then reports the error.
+    pub(crate) async fn by_address(&self, limit: Duration, shuffle: bool) -> Vec<Self> {
+        let Address::Tcp { name, address: None } = &self.host.address else { return Vec::new() };
+        let Ok(Ok(found)) = timeout(limit, lookup_host((name.as_str(), self.host.port))).await else {
+            return Vec::new();
+        };
+        self.at(name, found.map(|found| found.ip()), shuffle)
+    }
+
+    fn at(&self, name: &str, found: impl Iterator<Item = IpAddr>, shuffle: bool) -> Vec<Self> {
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in found {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if shuffle {
+            addresses.shuffle(&mut rand::rng());
+        }
+        addresses.truncate(MAX_ADDRESSES);
+        let at = |address| {
+            let address = Address::Tcp { name: name.to_owned(), address: Some(address) };
+            Self { host: Host { address, ..self.host.clone() }, encryption: self.encryption }
+        };
+        addresses.into_iter().map(at).collect()
+    }
+
     /// The configuration for the driver: everything except
     /// [`startup_options`](ConnectionSettings::startup_options) and
     /// [`target_session_attrs`](ConnectionSettings::target_session_attrs), which the caller applies.
@@ -218,6 +253,34 @@ mod tests {
         // The caller applies these.
         assert_eq!(config.get_options(), None);
         assert_eq!(config.get_target_session_attrs(), config::TargetSessionAttrs::Any);
+    }
+
+    #[test]
+    fn each_address_of_a_host_has_an_attempt_with_the_name_for_its_certificate() {
+        let settings = settings("host=db port=6432 sslmode=verify-full");
+        let found = ["fd00::1", "10.0.0.1", "fd00::1", "10.0.0.2"].map(|text| text.parse().unwrap());
+        let attempts = settings.attempts()[0].at("db", found.into_iter(), false);
+        let configs: Vec<_> = attempts.iter().map(|attempt| attempt.config(&settings)).collect();
+        let addresses: Vec<IpAddr> =
+            configs.iter().flat_map(|config| config.get_hostaddrs()).copied().collect();
+        assert_eq!(addresses, [found[0], found[1], found[3]]);
+        for config in configs {
+            assert_eq!(
+                (config.get_hosts(), config.get_ports()),
+                (&[DriverHost::Tcp("db".to_owned())][..], &[6432][..])
+            );
+        }
+        let many = (1..100).map(|last| IpAddr::from([10, 0, 0, last]));
+        assert_eq!(settings.attempts()[0].at("db", many, false).len(), MAX_ADDRESSES);
+    }
+
+    #[tokio::test]
+    async fn a_host_with_an_address_or_without_one_is_tried_as_it_is() {
+        let limit = Duration::from_secs(10);
+        for host in ["host=db hostaddr=10.0.0.1", "host=/s", "host=no-such-host.invalid"] {
+            assert!(settings(host).attempts()[0].by_address(limit, false).await.is_empty(), "{host}");
+        }
+        assert_eq!(settings("host=127.0.0.1").attempts()[0].by_address(limit, false).await.len(), 1);
     }
 
     #[test]
