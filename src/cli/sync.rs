@@ -136,12 +136,12 @@ async fn one_shot(settings: Settings, mut sync: SyncSettings, json: bool) -> Res
     }
 }
 
-/// Everything that decides which rows the connector returns. A user or a password does not.
+/// Everything that decides which rows the connector returns.
 fn source(connection: &ConnectionSettings, settings: &Settings) -> String {
     let (scope, options) = (settings.scope, settings.options);
     format!(
         "{} {scope:?} skip_disabled_users: {}",
-        connection.describe_database(),
+        connection.source(),
         options.skip_disabled_users
     )
 }

@@ -115,18 +115,21 @@ impl ConnectionSettings {
     /// User, hosts, database and SSL mode for logs, without passwords and without characters that could break
     /// a line.
     pub(crate) fn describe(&self) -> String {
+        let hosts: Vec<String> = self.hosts.iter().map(describe_host).collect();
         format!(
-            "postgres://{}@{} (sslmode={})",
+            "postgres://{}@{}/{} (sslmode={})",
             url::encode(&self.user),
-            self.describe_database(),
+            hosts.join(","),
+            url::encode(&self.database),
             self.ssl.mode
         )
     }
 
-    /// Hosts and database, as in a URL.
-    pub(crate) fn describe_database(&self) -> String {
-        let hosts: Vec<String> = self.hosts.iter().map(describe_host).collect();
-        format!("{}/{}", hosts.join(","), url::encode(&self.database))
+    /// Everything that decides which tables a session finds: hosts, database, and the user and the options, which set the
+    /// search_path. For a checksum only: the options can contain anything.
+    pub(crate) fn source(&self) -> String {
+        let addresses: Vec<&Address> = self.hosts.iter().map(|host| &host.address).collect();
+        format!("{} {addresses:?} {:?}", self.describe(), self.startup_options())
     }
 }
 
