@@ -86,7 +86,6 @@ async fn one_shot(settings: Settings, mut sync: SyncSettings, json: bool) -> Res
     let connector = connector_to(connection, &settings).map(Arc::new)?;
     // This starts while the file is opened; otherwise the first call would wait for it.
     tokio::task::spawn_blocking(proto::warm_up);
-    let store = open(&sync).await.map_err(Failure::Run)?;
     serve_metrics(&settings).await.map_err(Failure::Run)?;
     let server = Server::new(connector).with_limits(settings.server.limits);
     let channel = in_memory::connect(server).await.map_err(Failure::Run)?;
@@ -94,7 +93,10 @@ async fn one_shot(settings: Settings, mut sync: SyncSettings, json: bool) -> Res
     let syncer = Syncer::new(channel, sync.options.clone()).stopped_by(stop.clone());
     let progress = Progress::of(syncer.meter());
     let mut stopped = None;
+    let kind = sync.options.kind();
     let mut running = std::pin::pin!(async move {
+        // Unpacking a large file takes a while, so signals are handled meanwhile.
+        let store = open(&sync).await?;
         let (outcome, store) = syncer.run(store).await;
         let (since, before) = (Instant::now(), Usage::now());
         let saved = match store {
@@ -110,9 +112,9 @@ async fn one_shot(settings: Settings, mut sync: SyncSettings, json: bool) -> Res
             cpu: after.cpu.saturating_sub(before.cpu),
             peak_memory: after.peak_memory,
         };
-        (outcome, saved, closing)
+        anyhow::Ok((outcome, saved, closing))
     });
-    let (outcome, saved, closing) = loop {
+    let ended = loop {
         tokio::select! {
             ended = &mut running => break ended,
             name = signals.next() => {
@@ -126,24 +128,21 @@ async fn one_shot(settings: Settings, mut sync: SyncSettings, json: bool) -> Res
         }
     };
     progress.end();
+    let (outcome, saved, closing) = ended.map_err(Failure::Run)?;
     let saved = saved.context("writing the file ended unexpectedly").map_err(Failure::Run)?;
     match (outcome, saved) {
         (Err(Error::Stopped), Ok(saved)) => {
             let by = stopped.unwrap_or(StoppedBy::Terminate);
-            Err(interrupted(by, saved.as_ref(), sync.options.kind()))
+            Err(interrupted(by, saved.as_ref(), kind))
         }
-        (outcome, saved) => ended(outcome, saved, &closing, json),
+        (outcome, saved) => print_report(outcome, saved, &closing, json),
     }
 }
 
 /// Everything that decides which rows the connector returns.
 fn source(connection: &ConnectionSettings, settings: &Settings) -> String {
     let (scope, options) = (settings.scope, settings.options);
-    format!(
-        "{} {scope:?} skip_disabled_users: {}",
-        connection.source(),
-        options.skip_disabled_users
-    )
+    format!("{} {scope:?} skip_disabled_users: {}", connection.source(), options.skip_disabled_users)
 }
 
 /// The end of a sync that a signal stopped.
@@ -159,7 +158,7 @@ fn interrupted(by: StoppedBy, saved: Option<&Saved>, kind: Kind) -> Failure {
     Failure::Stopped { message: anyhow!("stopped{}", kept.unwrap_or_default()), code: by.exit_code() }
 }
 
-fn ended(
+fn print_report(
     outcome: Result<Outcome, Error>,
     saved: Result<Option<Saved>, c1z::Error>,
     closing: &Closing,
