@@ -104,6 +104,13 @@ async fn the_task_sets_the_scope_of_the_sync() {
     let other = run(SyncFullTask { storage_engine: engine, ..Default::default() }).await.counts();
     assert_eq!(other, (resources, grants));
 
+    let excluded = SyncFullTask {
+        targeted_sync_resources: vec![resource("page", "p1")],
+        sync_resource_type_ids: vec!["group".to_owned()],
+        ..Default::default()
+    };
+    let ended = stage.c1.run(TaskType::SyncFull(excluded)).await;
+    ended.assert_failed(2, "the types of the task leave out all resources", false);
     let types = vec!["nope".to_owned()];
     let unknown = SyncFullTask { sync_resource_type_ids: types, ..Default::default() };
     let ended = stage.c1.run(TaskType::SyncFull(unknown)).await;
@@ -123,7 +130,7 @@ async fn settings_apply_if_the_task_does_not_override_them() {
     let targeted_sync_resources = vec![resource("page", "p1")];
     let excluded = SyncFullTask { targeted_sync_resources, ..Default::default() };
     let ended = stage.c1.run(TaskType::SyncFull(excluded)).await;
-    ended.assert_failed(2, "none of the resources to sync has a type that is synced", false);
+    ended.assert_failed(2, "--sync-resource-types leave out all resources of this targeted sync", false);
     let empty = Stage::new(&["--skip-full-sync"]).await;
     let id = empty.c1.give(sync());
     empty.c1.finished(&id).await;

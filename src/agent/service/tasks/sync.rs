@@ -78,6 +78,7 @@ async fn read(
         );
     }
     let asked_for = task.targeted_sync_resources.len();
+    let by_setting = task.sync_resource_type_ids.is_empty();
     let options =
         Options { skip_full_sync: context.sync.skip_full_sync, ..options(&context.sync.options, task) };
     if asked_for > 0 && options.targets.is_empty() {
@@ -85,10 +86,8 @@ async fn read(
     }
     if options.wants_no_target() {
         // An empty sync would say that the resources do not exist.
-        return Err(SyncError::Broken(
-            "none of the resources to sync has a type that is synced; correct --sync-resource-types"
-                .to_owned(),
-        ));
+        let types = if by_setting { "--sync-resource-types" } else { "the types of the task" };
+        return Err(SyncError::Broken(format!("{types} leave out all resources of this targeted sync")));
     }
     let temp_dir = context.sync.temp_dir.clone();
     let opened = blocking(move || {
