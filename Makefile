@@ -63,7 +63,7 @@ test: needs-test ## check format, lints, documentation and the chart, and run th
 	$(MAKE) -j $(JOBS) test-chart test-doc test-behaviour test-crate test-programs
 	@scripts/skipped --list
 
-# The first time, the tools take minutes of processor time, at a lower priority than the compiler.
+# The first time, this takes minutes of processor time.
 test-tools:
 	scripts/test-tools
 
