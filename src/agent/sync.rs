@@ -44,6 +44,7 @@ pub use error::Error;
 pub use meter::{Meter, Phase, Reading};
 pub use options::{External, Options, Target, TargetError, Workers};
 pub use outcome::{Counts, Outcome};
+pub use scope::Source;
 pub(crate) use settings::{MissingPath, SyncSettings};
 pub use state::Operation;
 pub use storage::{Kind, Page, Started, Storage, StorageError};

@@ -12,7 +12,7 @@ use clap::{Arg, ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::c1z::{self, DecodeLimits, Saved, Store, StoreOptions};
-use crate::agent::sync::{Error, Kind, Outcome, SyncSettings, Syncer, Usage};
+use crate::agent::sync::{Error, Kind, Outcome, Source, SyncSettings, Syncer, Usage};
 use crate::cli::failure::Failure;
 use crate::cli::in_memory;
 use crate::cli::output::{output, wants_json};
@@ -140,9 +140,13 @@ async fn one_shot(settings: Settings, mut sync: SyncSettings, json: bool) -> Res
 }
 
 /// Everything that decides which rows the connector returns.
-fn source(connection: &ConnectionSettings, settings: &Settings) -> String {
+fn source(connection: &ConnectionSettings, settings: &Settings) -> Source {
     let (scope, options) = (settings.scope, settings.options);
-    format!("{} {scope:?} skip_disabled_users: {}", connection.source(), options.skip_disabled_users)
+    Source::of(&format!(
+        "{} {scope:?} skip_disabled_users: {}",
+        connection.source(),
+        options.skip_disabled_users
+    ))
 }
 
 /// The end of a sync that a signal stopped.

@@ -308,11 +308,13 @@ async fn a_signal_keeps_the_unfinished_sync_and_the_next_run_resumes_it() {
 async fn an_unfinished_sync_of_another_database_or_with_other_settings_is_discarded() {
     let database = interruptible().await;
     let other = Database::small().await;
-    let cases: [(&[&str], &Database, &[&str]); 4] = [
+    let other_path = format!("{}?search_path=public", database.url());
+    let cases: [(&[&str], &Database, &[&str]); 5] = [
         (&["--skip-pages"], &database, &[]),
         (&[], &database, &["--skip-disabled-users"]),
         (&["--sync-resource-types", "org,user"], &database, &[]),
         (&[], &other, &[]),
+        (&[], &database, &["--connection-string", &other_path]),
     ];
     for (first, second_database, second) in cases {
         let folder = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use baton_retool::agent::sync::{Error, Options, Syncer, Workers};
+use baton_retool::agent::sync::{Error, Options, Source, Syncer, Workers};
 use baton_retool::proto::any;
 use baton_retool::proto::connector::resource_type::Trait;
 use baton_retool::proto::connector::{EnqueuePageTokens, GrantExpandable, TypeScopedGrants};
@@ -212,7 +212,7 @@ async fn resumes_a_sync_of_a_go_agent_in_its_phase() {
 #[tokio::test]
 async fn only_a_sync_with_the_same_scope_is_resumed() {
     let scope = |source: &str, types: &[&str]| Options {
-        source: source.to_owned(),
+        source: Source::of(source),
         resource_types: types.iter().map(|&id| id.to_owned()).collect(),
         ..Options::default()
     };

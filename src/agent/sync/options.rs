@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::agent::sync::scope::Source;
 use crate::agent::sync::storage::Kind;
 use crate::proto::connector::ResourceId;
 
@@ -12,9 +13,8 @@ use crate::proto::connector::ResourceId;
 pub struct Options {
     /// How many calls may run at the same time.
     pub workers: Workers,
-    /// Identifies what the connector reads: the database, and the settings that decide which rows it returns. A run
-    /// resumes only a sync of the same source.
-    pub source: String,
+    /// What the connector reads. A run resumes only a sync of the same source.
+    pub source: Source,
     /// The resource types to store; empty for all.
     pub resource_types: Vec<String>,
     /// Single resources to read instead of everything; empty for everything.

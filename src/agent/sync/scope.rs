@@ -6,8 +6,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::agent::sync::options::Options;
 
-/// A checksum of everything that decides which rows a sync stores. The names that it is made of, such as hosts, are
-/// not in the file.
+/// Identifies what a connector reads: the database, and the settings that decide which rows it returns. It keeps only a
+/// checksum, because the settings of a database can contain secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source(String);
+
+impl Source {
+    /// The source with this description.
+    pub fn of(description: &str) -> Self {
+        Self(checksum(description))
+    }
+}
+
+/// A checksum of everything that decides which rows a sync stores. It goes into the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct ScopeId(String);
@@ -26,9 +37,8 @@ impl ScopeId {
         types.sort();
         types.dedup();
         let external = options.external.as_ref().map(|external| [&external.entitlement_id]);
-        let scope = json!([options.source, types, options.skip_grants, external]);
-        let digest = Sha256::digest(scope.to_string());
-        Self(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        let scope = json!([options.source.0, types, options.skip_grants, external]);
+        Self(checksum(&scope.to_string()))
     }
 
     /// Whether a sync with this checkpoint can be resumed. Agents of the Go SDK record no scope, and neither does a
@@ -37,6 +47,10 @@ impl ScopeId {
         let recorded = serde_json::from_str(checkpoint).ok().and_then(|text: Text| text.scope);
         recorded.is_none_or(|recorded| recorded == *self)
     }
+}
+
+fn checksum(text: &str) -> String {
+    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -59,6 +73,12 @@ mod tests {
         assert_ne!(scope, ScopeId::of(&Options::default()));
         assert_ne!(scope, ScopeId::of(&with_external("a.c1z", Some("group:g1:member"))));
         assert_eq!(scope, ScopeId::of(&with_external("b.c1z", None)));
+    }
+
+    #[test]
+    fn debug_does_not_show_the_description_of_a_source() {
+        let shown = format!("{:?}", Source::of("host=db password=hunter2"));
+        assert!(!shown.contains("hunter2") && !shown.contains("host"), "{shown}");
     }
 
     #[test]
