@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::agent::sync::scope::Source;
+use crate::agent::sync::source::Source;
 use crate::agent::sync::storage::Kind;
 use crate::proto::connector::ResourceId;
 

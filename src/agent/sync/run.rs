@@ -100,7 +100,7 @@ impl<S: Storage> Run<S> {
             Some(reader) => external::matching_types(reader).map_err(Error::External)?,
             None => BTreeSet::new(),
         };
-        let scope = ScopeId::of(&options);
+        let scope = ScopeId::of(&options, &external_types);
         let expected = scope.clone();
         let resumes = move |checkpoint: &str| {
             let accepted = expected.accepts(checkpoint);
