@@ -79,8 +79,12 @@ pub(super) enum Found {
     V1,
 }
 
-/// Detects the kind of a file by its first bytes.
+/// Detects the kind of a file by its first bytes. Devices, pipes and sockets are refused: opening a pipe can wait forever,
+/// and a writer would replace a device with a file.
 pub(super) fn look(path: &Path) -> Result<Found, Error> {
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(Error::Special { path: path.to_owned() });
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),

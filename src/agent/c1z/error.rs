@@ -34,6 +34,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The path is neither a regular file nor a folder.
+    #[error("{} is a device, a pipe or a socket: use a regular file", shown(.path))]
+    Special {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file does not exist.
     #[error("{} does not exist: run a sync first, or correct the name", shown(.path))]
     Missing {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use crate::agent::c1z::container::Target;
 use crate::agent::c1z::tests::support::{
@@ -76,6 +78,21 @@ fn an_empty_file_is_a_new_store() -> Outcome {
     let file = database(&path)?;
     assert_eq!(rows(&file, "SELECT stats FROM v1_sync_runs")?, ["{}"]);
     assert_eq!(integrity(&file)?, ["ok"]);
+    Ok(())
+}
+
+#[test]
+fn devices_and_pipes_are_neither_replaced_nor_opened() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status()?.success());
+    let link = folder.path().join("link");
+    symlink("/dev/null", &link)?;
+    for path in [&pipe, &link] {
+        for error in [open(path).err(), Reader::open(path, None, DecodeLimits::default()).err()] {
+            assert!(matches!(error, Some(Error::Special { .. })), "{error:?}");
+        }
+    }
     Ok(())
 }
 
