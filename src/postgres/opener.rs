@@ -1,5 +1,6 @@
 //! Opens sessions: tries the hosts and kinds of encryption in order, and runs the first statement.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -187,17 +188,24 @@ impl Opener {
     }
 
     /// Each attempt has the whole timeout, as with libpq and pgx. The driver would share one timeout between them, so an
-    /// address that drops packets would hide the others. The first server that answers, even with an error, decides.
+    /// address that drops packets would hide the others. The first server that answers, even with an error, decides. If
+    /// none does, the error has the reasons of all.
     async fn try_each(&self, others: &[Attempt], last: &Attempt) -> Result<(Session, Server), Failed> {
+        let mut reasons = Vec::new();
         for attempt in others {
             match self.within_timeout(attempt).await {
-                Err(failed) if failed.state.is_none() => {
-                    tracing::debug!(server = %attempt.host, reason = failed.reason, "trying the next address");
-                }
+                Err(failed) if !failed.answered => reasons.push(attempt.with_address(&failed.reason)),
                 ended => return ended,
             }
         }
-        self.within_timeout(last).await
+        let mut ended = self.within_timeout(last).await;
+        if let Err(failed) = &mut ended
+            && !reasons.is_empty()
+        {
+            reasons.push(last.with_address(&failed.reason));
+            failed.reason = reasons.join(", ");
+        }
+        ended
     }
 
     async fn within_timeout(&self, attempt: &Attempt) -> Result<(Session, Server), Failed> {
@@ -207,6 +215,7 @@ impl Opener {
             Err(_) => Err(Failed {
                 reason: format!("no answer within {} s", self.connect_timeout.as_secs()),
                 state: None,
+                answered: false,
                 login_refused: false,
                 connect_forbidden: false,
                 no_transactions: false,
@@ -228,6 +237,7 @@ impl Opener {
         }
         .map_err(|error| Failed {
             state: error.code().cloned(),
+            answered: error.code().is_some() || offers_no_tls(&error),
             connect_forbidden: error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
             login_refused: error.code() == Some(&SqlState::INVALID_PASSWORD),
             no_transactions: matches!(
@@ -300,6 +310,8 @@ pub(crate) struct Failed {
     pub(crate) reason: String,
     /// The server's SQLSTATE; `None` if the server sent none.
     pub(crate) state: Option<SqlState>,
+    /// The server sent an error, or that it does not offer TLS.
+    pub(crate) answered: bool,
     pub(crate) login_refused: bool,
     /// The login was accepted, but the role may not connect to the database.
     pub(crate) connect_forbidden: bool,
@@ -307,6 +319,11 @@ pub(crate) struct Failed {
     pub(crate) no_transactions: bool,
     /// TLS was requested, and the server offers it.
     pub(crate) tls_offered: bool,
+}
+
+/// Whether the server answered that it does not offer TLS. The driver has no other sign of this than its text.
+fn offers_no_tls(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(|source| source.to_string() == "server does not support TLS")
 }
 
 /// The kind of server of a session.
@@ -385,8 +402,26 @@ mod tests {
         address
     }
 
+    /// A server that does not offer TLS.
+    async fn without_tls() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.read_exact(&mut [0; 8]).await.unwrap();
+                stream.write_u8(b'N').await.unwrap();
+            }
+        });
+        address
+    }
+
     fn opener(address: SocketAddr) -> Opener {
-        let text = format!("host=127.0.0.1 port={} user=me dbname=retool sslmode=disable", address.port());
+        opener_with(address, "disable")
+    }
+
+    fn opener_with(address: SocketAddr, mode: &str) -> Opener {
+        let text = format!("host=127.0.0.1 port={} user=me dbname=retool sslmode={mode}", address.port());
         let settings = ConnectionSettings::parse(&text.into(), &Environment::default()).unwrap();
         Opener {
             tls: tls::connector(&settings.ssl).unwrap(),
@@ -410,5 +445,17 @@ mod tests {
         // An answer is final, although other addresses follow.
         let failed = opener.try_each(&[closed, refusing], &silent).await.err().unwrap();
         assert!(failed.login_refused, "{}", failed.reason);
+    }
+    #[tokio::test]
+    async fn a_server_without_tls_has_answered() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let opener = opener_with(without_tls().await, "require");
+        let attempts =
+            [&opener, &opener_with(silent, "require")].map(|opener| opener.settings.attempts()[0].clone());
+        let failed = opener.try_each(&attempts[..1], &attempts[1]).await.err().unwrap();
+        assert_eq!(failed.reason, "error performing TLS handshake: server does not support TLS");
+        // In the other order, the error has both reasons.
+        let failed = opener.try_each(&attempts[1..], &attempts[0]).await.err().unwrap();
+        assert!(failed.reason.contains("refused") && failed.reason.contains("TLS"), "{}", failed.reason);
     }
 }

@@ -112,6 +112,14 @@ impl Attempt {
         addresses.into_iter().map(at).collect()
     }
 
+    /// The reason of a failure, with the address if the host has several.
+    pub(crate) fn with_address(&self, reason: &str) -> String {
+        match &self.host.address {
+            Address::Tcp { address: Some(address), .. } => format!("{address}: {reason}"),
+            _ => reason.to_owned(),
+        }
+    }
+
     /// The configuration for the driver: everything except
     /// [`startup_options`](ConnectionSettings::startup_options) and
     /// [`target_session_attrs`](ConnectionSettings::target_session_attrs), which the caller applies.
