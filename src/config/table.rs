@@ -162,7 +162,7 @@ const SETTINGS: &[Setting] = &[
     Setting {
         value_name: "TYPES",
         suggested: ResourceKind::TYPE_IDS,
-        ..texts("sync-resource-types", Group::Sync, "Read only these resource types, such as user,group")
+        ..texts("sync-resource-types", Group::Sync, "Read only these resource types, such as org,user,group")
     },
     Setting {
         value_name: "IDS",
